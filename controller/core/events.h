@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "apim_failover/v1/state.pb.h"
+#include "common/proto.h"
 #include "common/steady_time.h"
 
 namespace failover::core {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apim_failover/v1/operator.pb.h"
+#include "common/proto.h"
 #include "controller/core/commands.h"
 #include "controller/core/config.h"
 #include "controller/core/events.h"

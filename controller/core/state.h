@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apim_failover/v1/state.pb.h"
+#include "common/proto.h"
 #include "common/steady_time.h"
 #include "controller/core/blockers.h"
 #include "controller/core/events.h"

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "apim_failover/v1/state.pb.h"
+#include "common/proto.h"
 
 namespace failover::store {
 

@@ -30,7 +30,6 @@ struct Observed {
   Votes votes;
   std::vector<ServiceVerdict> verdicts;  // by service index, deciding probe
   SteadyTime config_changed = SteadyTime::InfinitePast();
-  std::optional<SteadyTime> common_fault_since;
 
   // Traffic layer.
   bool traffic_known = false;
@@ -63,10 +62,9 @@ struct Observed {
   // The open sync run.
   uint64_t sync_call = 0;                // the one call in flight for the run
   std::shared_ptr<const Entities> before, after;
+  int sync_tries = 0;
   SteadyTime sync_retry = SteadyTime::InfinitePast();
   std::optional<FingerprintRead> baseline_read;  // of the target about to be restored
-  SteadyTime blob_deadline = SteadyTime::InfinitePast();
-  int blob_checks = 0;
   SteadyTime next_sync_attempt = SteadyTime::InfinitePast();
   std::string sync_holding;
 
@@ -82,13 +80,12 @@ struct Observed {
   // Failover.
   uint64_t set_call = 0;                 // SetEndpoint in flight
   uint64_t readback_call = 0;            // ReadTraffic whose request began after the last SetEndpoint's answer
-  bool enable_answered = false;
+  bool enable_maybe_applied = false;     // an enable request may have reached the traffic layer
+  bool disable_answered = false;
+  uint64_t decided_version = 0;          // the record with the decision
   SteadyTime switch_retry = SteadyTime::InfinitePast();
   SteadyTime confirm_deadline = SteadyTime::InfiniteFuture();
   std::optional<SteadyTime> unknown_since;   // verdict unknown before the point of no return
-  std::optional<SteadyTime> outage_down;     // steady twin of the outage's moments
-  SteadyTime outage_last_good, outage_first_failed;
-  int64_t outage_last_good_ms = 0, outage_first_failed_ms = 0, outage_down_ms = 0;
   std::string would_do;
   absl::Time last_repair = absl::InfinitePast();
 

@@ -69,6 +69,7 @@ struct ReadFingerprint {  // → FingerprintRead
 struct WriteFence {  // (held) → FenceDone
   uint64_t call = 0;
   Fence fence;
+  std::string adopted_store_id;  // a fence of this store counts as ours as well; may be empty
   v1::Storage storage;
   SteadyTime send_by;
 };

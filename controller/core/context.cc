@@ -42,7 +42,7 @@ uint64_t Context::Random() {  // splitmix64
 
 std::string Context::RandomId() { return absl::StrFormat("%016x", Random()); }
 
-int Context::ActiveIndex() const {
+int Look::ActiveIndex() const {
   for (int i = 0; i < record().services_size(); ++i) {
     if (record().services(i).role() == v1::ROLE_ACTIVE) return i;
   }

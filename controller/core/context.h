@@ -13,21 +13,38 @@
 
 namespace failover::core {
 
-// One step in progress: what the parts of the core share. Lives for one call of Step.
-struct Context {
+// A group at one moment, for everything that only looks.
+struct Look {
   const GroupConfig& config;
-  GroupState& state;
+  const GroupState& state;
   const Now now;
-  Commands& out;
-  bool again = false;  // a part changed something that an earlier part looks at: evaluate once more
 
-  v1::GroupRecord& record() const { return state.record; }
-  Observed& seen() const { return state.observed; }
+  const v1::GroupRecord& record() const { return state.record; }
+  const Observed& seen() const { return state.observed; }
   int64_t wall_ms() const { return absl::ToUnixMillis(now.wall); }
   // The wall-clock moment of a steady one, in ms; 0 for InfinitePast.
   int64_t WallMs(SteadyTime t) const {
     return t == SteadyTime::InfinitePast() ? 0 : absl::ToUnixMillis(now.wall - (now.steady - t));
   }
+  int ActiveIndex() const;  // -1 while roles are unconfirmed
+  const v1::ServiceRecord& Service(int index) const { return record().services(index); }
+  // Mutating requests may leave now: we lead, the store answers, no clock gap is unsettled.
+  bool MayAct() const { return seen().leading && !seen().store_failed && !seen().gap_pending; }
+};
+
+// One step in progress: what the parts of the core share. Lives for one call of Step.
+struct Context : Look {
+  Context(const GroupConfig& group, GroupState& group_state, Now at, Commands& commands)
+      : Look{group, group_state, at}, mutable_state(group_state), out(commands) {}
+
+  GroupState& mutable_state;
+  Commands& out;
+  bool again = false;  // a part changed something that an earlier part looks at: evaluate once more
+
+  v1::GroupRecord& record() const { return mutable_state.record; }
+  Observed& seen() const { return mutable_state.observed; }
+  v1::ServiceRecord& Service(int index) const { return *record().mutable_services(index); }
+  v1::ServiceRecord* FindService(const std::string& name) const;
 
   // The number that the answer will quote.
   template <typename C>
@@ -53,12 +70,6 @@ struct Context {
   // Pseudo-random from the record alone, so that the same seed gives the same run.
   uint64_t Random();
   std::string RandomId();  // 16 hex digits
-
-  int ActiveIndex() const;  // -1 while roles are unconfirmed
-  v1::ServiceRecord& Service(int index) const { return *record().mutable_services(index); }
-  v1::ServiceRecord* FindService(const std::string& name) const;
-  // Mutating requests may leave now: we lead, the store answers, no clock gap is unsettled.
-  bool MayAct() const { return seen().leading && !seen().store_failed && !seen().gap_pending; }
 };
 
 // Open: not ended and not given up.

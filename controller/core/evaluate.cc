@@ -60,13 +60,13 @@ void UpdateOutage(Context& c) {
   }
 }
 
-bool BeingRestored(const Context& c, int service) {
+bool BeingRestored(const Look& c, int service) {
   const v1::Operation* operation = OpenOperationOn(std::as_const(c.record()), c.config.services[service].name);
   return operation != nullptr && operation->kind() == v1::OPERATION_KIND_RESTORE;
 }
 
 // design.md §5.6, first half: several Azure regions went down together.
-bool RegionsFailTogether(const Context& c, int active) {
+bool RegionsFailTogether(const Look& c, int active) {
   const ServiceVerdict& mine = c.seen().verdicts[active];
   for (size_t i = 0; i < c.config.services.size(); ++i) {
     const ServiceVerdict& other = c.seen().verdicts[i];
@@ -83,7 +83,7 @@ bool RegionsFailTogether(const Context& c, int active) {
 }
 
 // Second half: right after a configuration change the deciding probe fails and all others are good.
-bool ProbeChangeFails(const Context& c, int active) {
+bool ProbeChangeFails(const Look& c, int active) {
   const ServiceVerdict& mine = c.seen().verdicts[active];
   if (c.config.probes.size() < 2 || mine.since - c.seen().config_changed > kCommonFaultWindow ||
       c.now.steady - mine.since > kCommonFaultMax) {
@@ -97,7 +97,7 @@ bool ProbeChangeFails(const Context& c, int active) {
   return true;
 }
 
-BlockerSet GroupBlockers(const Context& c, int active) {
+BlockerSet GroupBlockers(const Look& c, int active) {
   const Observed& seen = c.seen();
   const v1::GroupRecord& record = c.record();
   BlockerSet set;
@@ -120,7 +120,7 @@ BlockerSet GroupBlockers(const Context& c, int active) {
   return set;
 }
 
-BlockerSet StandbyBlockers(const Context& c, int index) {
+BlockerSet StandbyBlockers(const Look& c, int index) {
   const v1::ServiceRecord& standby = c.Service(index);
   const ServiceVerdict& verdict = c.seen().verdicts[index];
   BlockerSet set;
@@ -196,7 +196,7 @@ void UpdateFreeze(Context& c) {
   }
 }
 
-std::string FreezeReason(const Context& c) {
+std::string FreezeReason(const Look& c) {
   const Observed& seen = c.seen();
   const int active = c.ActiveIndex();
   if (c.record().frozen_by_operator()) return absl::StrCat("frozen by an operator: ", c.record().frozen_reason());
@@ -223,7 +223,7 @@ std::string FreezeReason(const Context& c) {
   return "";
 }
 
-Blockers EvaluateBlockers(const Context& c) {
+Blockers EvaluateBlockers(const Look& c) {
   const int active = c.ActiveIndex();
   Blockers blockers;
   blockers.group = GroupBlockers(c, active);
@@ -234,7 +234,7 @@ Blockers EvaluateBlockers(const Context& c) {
   return blockers;
 }
 
-int ChooseStandby(const Context& c, const Blockers& blockers, bool automatic, const BlockerSet& forced) {
+int ChooseStandby(const Look& c, const Blockers& blockers, bool automatic, const BlockerSet& forced) {
   int best = -1;
   absl::Duration best_rpo;
   for (int i = 0; i < c.record().services_size(); ++i) {

@@ -10,12 +10,12 @@ namespace failover::core {
 // Verdict of every service's deciding probe; the outage of the active service; startup_grace.
 void UpdateVerdicts(Context& context);
 // Whether restores are frozen (design.md §6.4): `reason` says why in words; empty when not.
-std::string FreezeReason(const Context& context);
+std::string FreezeReason(const Look& context);
 void UpdateFreeze(Context& context);
 // The whole table of design.md §7.3.
-Blockers EvaluateBlockers(const Context& context);
+Blockers EvaluateBlockers(const Look& context);
 // Best standby for a failover of this kind, or -1 (design.md §7.2). `forced` are waived.
-int ChooseStandby(const Context& context, const Blockers& blockers, bool automatic, const BlockerSet& forced);
+int ChooseStandby(const Look& context, const Blockers& blockers, bool automatic, const BlockerSet& forced);
 // Keeps a snapshot when verdict, blockers or choice changed (design.md §3, §7.13).
 void RecordDecision(Context& context, absl::string_view action);
 

@@ -249,10 +249,8 @@ struct Tick {};
 // The record was loaded and its term raised: this process leads. First event of every life.
 struct LeadershipGained {};
 struct LeadershipLost {};
-// The configuration passed to Step is new. `probes_changed`: votes start again from unknown.
-struct ConfigChanged {
-  bool probes_changed = false;
-};
+// The configuration passed to Step is new. Votes start again from unknown if what is probed has changed.
+struct ConfigChanged {};
 // The record as of Commands::persist number `version` is durable.
 struct Persisted {
   uint64_t version = 0;

@@ -74,6 +74,7 @@ std::string AbortReason(Context& c) {
   const v1::Failover& failover = Open(c);
   Observed& seen = c.seen();
   if (!Unattended(failover)) return "";
+  if (c.record().pause().active()) return "paused by an operator";
   const int from = c.config.ServiceIndex(failover.from());
   const Verdict verdict = from < 0 ? Verdict::kUnknown : seen.verdicts[from].verdict;
   if (verdict == Verdict::kUp) return absl::StrCat(failover.from(), " is up");
@@ -230,7 +231,7 @@ void AdvanceConfirming(Context& c) {
   c.WakeAt(c.seen().confirm_deadline);
 }
 
-bool ApprovalStands(const Context& c) {
+bool ApprovalStands(const Look& c) {
   const v1::Approval& approval = c.record().approval();
   return approval.expires_ms() > c.wall_ms() && approval.epoch() == c.record().epoch();
 }

@@ -93,7 +93,7 @@ void BecomeAmbiguous(Context& c, v1::Operation& operation, absl::string_view why
   c.Log(1, absl::StrCat(KindName(operation), " of ", operation.service(), " is ambiguous: ", why), operation.id());
 }
 
-absl::Duration AmbiguityWatch(const Context& c, const v1::Operation& operation) {
+absl::Duration AmbiguityWatch(const Look& c, const v1::Operation& operation) {
   return std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
 }
 
@@ -110,7 +110,7 @@ void SettleBackup(Context& c, v1::Operation& operation, const OperationInspected
 }
 
 // The content that a restore of this operation leaves: either side of its backup counts, in flux or not.
-bool HoldsBackup(const Context& c, const v1::Operation& operation, const OperationInspected& look) {
+bool HoldsBackup(const Look& c, const v1::Operation& operation, const OperationInspected& look) {
   for (const v1::BackupRecord& backup : c.record().backups()) {
     if (backup.blob() == operation.blob()) {
       return SameContent(look.fingerprint, backup.before()) || SameContent(look.fingerprint, backup.after());

@@ -67,13 +67,16 @@ void TryAgain(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, absl::str
   c.seen().sync_retry = c.now.steady + kRetry;
 }
 
-void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, const v1::ServiceRecord& standby) {
+void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
+                    const FingerprintRead& read) {
   if (!c.MayAct()) return;
   if (OpenOperationOn(std::as_const(c.record()), standby.name()) != nullptr) {
     return Wait(c, run, target, "an operation of ours is open on it");
   }
   const v1::Operation& operation = NewBackup(c, standby, run.id(), run.storage(), "adopt");
   target.set_operation_id(operation.id());
+  *standby.mutable_kept_content() = read.fingerprint;
+  standby.clear_kept_backup_blob();
   SetStage(c, target, v1::RESTORE_STAGE_OWN_BACKUP);
 }
 
@@ -89,7 +92,8 @@ void AdvanceOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target) {
 // What was read from the standby decides: ours, pristine, to be backed up first, or somebody else's.
 void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
                    const FingerprintRead& read) {
-  const bool backed_up = standby.adopted() && !standby.kept_backup_blob().empty();
+  const bool backed_up = standby.adopted() && !standby.kept_backup_blob().empty() &&
+                         SameContent(standby.kept_content(), read.fingerprint);
   if (standby.content_unverified() || backed_up) {
     c.seen().baseline_read = read;  // our own failed restore, or already kept safe
   } else if (!standby.has_baseline()) {
@@ -98,10 +102,10 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::
                        absl::StrCat("it was never synced and holds content of its own; to replace it after a backup: "
                                     "failoverctl sync run --adopt ", standby.name()));
     }
-    if (!read.pristine) return BeginOwnBackup(c, run, target, standby);
+    if (!read.pristine) return BeginOwnBackup(c, run, target, standby, read);
     c.seen().baseline_read = read;
   } else if (!SameContent(standby.baseline(), read.fingerprint)) {
-    if (standby.adopted()) return BeginOwnBackup(c, run, target, standby);
+    if (standby.adopted()) return BeginOwnBackup(c, run, target, standby, read);
     v1::Drift& drift = *standby.mutable_drift();
     drift.Clear();
     drift.set_found_ms(c.wall_ms());
@@ -124,7 +128,7 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::
   SetStage(c, target, v1::RESTORE_STAGE_FENCE);
 }
 
-std::string FreshGuard(const Context& c, const v1::SyncRun& run, const v1::ServiceRecord& standby) {
+std::string FreshGuard(const Look& c, const v1::SyncRun& run, const v1::ServiceRecord& standby) {
   if (std::string why = RestoreGuard(c, run, standby); !why.empty()) return why;
   const std::optional<FingerprintRead>& baseline = c.seen().baseline_read;
   if (!baseline.has_value() || c.now.steady - baseline->finished > kGuardAge) return "the standby was read too long ago";
@@ -146,7 +150,7 @@ void AdvanceFence(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::S
   const v1::Operation& operation = PlanRestore(c, standby, run.id(), run.storage(), run.backup().blob());
   target.set_operation_id(operation.id());
   const Fence fence{c.record().store_id(), c.record().epoch(), c.record().term(), operation.id()};
-  c.seen().sync_call = c.Emit(WriteFence{0, fence, run.storage(), c.now.steady + kGuardAge});
+  c.seen().sync_call = c.Emit(WriteFence{0, fence, c.record().fence_adopted(), run.storage(), c.now.steady + kGuardAge});
 }
 
 void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
@@ -161,6 +165,7 @@ void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::Servi
   standby.set_content_unverified(false);
   standby.set_not_resynced(false);
   standby.set_adopted(false);
+  standby.clear_kept_content();
   standby.clear_drift();
   for (v1::BackupRecord& backup : *c.record().mutable_backups()) {
     if (backup.blob() == run.backup().blob()) backup.add_verified_on(standby.name());
@@ -211,7 +216,7 @@ void AdvanceRunning(Context& c, v1::SyncRun& run, v1::RestoreTarget& target) {
 
 }  // namespace
 
-std::string RestoreGuard(const Context& c, const v1::SyncRun& run, const v1::ServiceRecord& target) {
+std::string RestoreGuard(const Look& c, const v1::SyncRun& run, const v1::ServiceRecord& target) {
   const v1::GroupRecord& record = c.record();
   if (run.epoch() != record.epoch()) return "roles changed since the run began";
   if (target.role() != v1::ROLE_STANDBY) return "it is not a standby";

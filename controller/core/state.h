@@ -26,10 +26,13 @@ struct Observed {
   bool grace_over = false;               // startup_grace (design.md §7.3)
   SteadyTime distrust_before = SteadyTime::InfinitePast();  // ClockGap: older results decide nothing
   bool gap_pending = false;              // no effect before a durable write succeeded after a gap
+  uint64_t gap_version = 0;              // that write
 
   Votes votes;
   std::vector<ServiceVerdict> verdicts;  // by service index, deciding probe
   SteadyTime config_changed = SteadyTime::InfinitePast();
+  std::string probed;                    // what is probed, as text: votes belong to it
+  std::vector<SteadyTime> last_burst;    // by service: when the other regions were asked to probe at once
 
   // Traffic layer.
   bool traffic_known = false;

@@ -125,7 +125,7 @@ std::shared_ptr<const Entities> RebuiltBefore(const v1::Fingerprint& before, con
 }
 
 // Why a scheduled run does not start now; empty = it may.
-std::string Holding(const Context& c) {
+std::string Holding(const Look& c) {
   const v1::GroupRecord& record = c.record();
   if (c.config.sync_interval <= absl::ZeroDuration()) return "no sync is configured";
   const int active = c.ActiveIndex();
@@ -219,7 +219,7 @@ void FailRun(Context& c, std::string why) {
   c.again = true;
 }
 
-absl::Time NextSync(const Context& c) {
+absl::Time NextSync(const Look& c) {
   if (c.config.sync_interval <= absl::ZeroDuration()) return absl::InfiniteFuture();
   const v1::GroupRecord& record = c.record();
   if (record.last_sync_start_ms() == 0) return absl::UnixEpoch();
@@ -227,10 +227,14 @@ absl::Time NextSync(const Context& c) {
   return absl::FromUnixMillis(record.last_sync_start_ms()) + c.config.sync_interval;
 }
 
+std::string SyncObstacle(const Look& c) {
+  const v1::SyncRun& run = c.record().sync_run();
+  return IsOpen(run) ? absl::StrCat("sync run ", run.id(), " is in progress") : Holding(c);
+}
+
 std::string StartSync(Context& c, absl::string_view trigger, absl::string_view who) {
   v1::GroupRecord& record = c.record();
-  if (IsOpen(record.sync_run())) return absl::StrCat("sync run ", record.sync_run().id(), " is in progress");
-  if (std::string why = Holding(c); !why.empty()) return why;
+  if (std::string why = SyncObstacle(c); !why.empty()) return why;
   Observed& seen = c.seen();
   v1::SyncRun& run = *record.mutable_sync_run();
   run.Clear();

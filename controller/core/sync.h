@@ -15,6 +15,8 @@ namespace failover::core {
 // content may be replaced once it has been backed up.
 std::string StartSync(Context& context, absl::string_view trigger, absl::string_view who);
 void AdvanceSync(Context& context);
+// Why a run cannot start now; empty = it can.
+std::string SyncObstacle(const Look& context);
 
 void OnPreflight(Context& context, const PreflightDone& done);
 void OnFingerprint(Context& context, const FingerprintRead& read);
@@ -24,11 +26,11 @@ void OnManifestRead(Context& context, const ManifestRead& read);
 void OnFenceWritten(Context& context, const FenceDone& fence);
 
 // When the next scheduled run is due; InfiniteFuture without a schedule.
-absl::Time NextSync(const Context& context);
+absl::Time NextSync(const Look& context);
 
 // What §6.3 demands before a restore of `target` may be sent; empty when all of it holds. The age of
 // the baseline and of the traffic read is checked by the caller.
-std::string RestoreGuard(const Context& context, const v1::SyncRun& run, const v1::ServiceRecord& target);
+std::string RestoreGuard(const Look& context, const v1::SyncRun& run, const v1::ServiceRecord& target);
 
 // "changed apis/orders", "missing apis/x", "extra apis/y" of `target` against a backup, entities in flux
 // (different before and after it) left out; the first 50 in `list`.

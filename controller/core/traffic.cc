@@ -16,7 +16,7 @@ constexpr absl::Duration kLateWrite = absl::Minutes(10);
 constexpr absl::Duration kRepairEvery = absl::Seconds(10);
 constexpr int kMaxWrites = 8;
 
-std::string EnabledNames(const Context& c) {
+std::string EnabledNames(const Look& c) {
   std::vector<std::string> names;
   for (const auto& [service, enabled] : c.seen().enabled) {
     if (enabled) names.push_back(service);
@@ -25,7 +25,7 @@ std::string EnabledNames(const Context& c) {
 }
 
 // Which service every fresh answer of the public name came from; -1 when none, or when answers disagree.
-int PublicNameSays(const Context& c) {
+int PublicNameSays(const Look& c) {
   int service = -1;
   for (const Agent& agent : c.seen().votes.agents) {
     const PublicAnswer& answer = agent.public_answer;
@@ -55,7 +55,7 @@ void ConfirmRoles(Context& c) {
 }
 
 // A deviation that one of our own writes, since overruled, explains.
-bool LateWriteOfOurs(const Context& c, const std::string& service, bool enabled) {
+bool LateWriteOfOurs(const Look& c, const std::string& service, bool enabled) {
   bool wrote = false;
   for (const v1::TrafficWrite& write : c.record().traffic_writes()) {
     if (write.service() == service && write.enabled() == enabled &&
@@ -93,7 +93,7 @@ void RepairLateWrite(Context& c) {
 
 }  // namespace
 
-bool TrafficMatches(const Context& c) {
+bool TrafficMatches(const Look& c) {
   const Observed& seen = c.seen();
   const int active = c.ActiveIndex();
   if (!c.config.has_traffic || active < 0) return active < 0 || !c.config.has_traffic;
@@ -181,7 +181,8 @@ void OnFenceRead(Context& c, const FenceDone& fence) {
   seen.fence_checked = true;
   seen.fence_found = fence.found;
   seen.fence_problem.clear();
-  if (fence.found.has_value() && c.ActiveIndex() < 0) {
+  const std::string found = fence.found.has_value() ? fence.found->store_id : "";
+  if (!found.empty() && found != c.record().store_id() && found != c.record().fence_adopted()) {
     seen.fence_problem = absl::StrCat("the storage holds a fence of epoch ", fence.found->epoch, ", term ",
                                       fence.found->term, " that this store does not know");
     c.Log(2, seen.fence_problem);
@@ -192,7 +193,7 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   v1::GroupRecord& record = c.record();
   const std::optional<Fence>& fence = c.seen().fence_found;
   uint64_t epoch = record.epoch(), term = record.term();
-  if (fence.has_value()) {
+  if (fence.has_value() && fence->store_id != record.store_id()) {
     epoch = std::max(epoch, fence->epoch);
     term = std::max(term, fence->term + 1);
     record.set_fence_adopted(fence->store_id);
@@ -218,8 +219,8 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
 
 void AdvanceTraffic(Context& c) {
   Observed& seen = c.seen();
-  const bool needs_fence = !c.config.storage.account.empty() && c.ActiveIndex() < 0 && !seen.fence_checked;
   if (c.config.storage.account.empty()) seen.fence_checked = true;
+  const bool needs_fence = !seen.fence_checked;
   if (needs_fence && seen.fence_call == 0 && c.now.steady >= seen.next_fence_read) {
     v1::Storage storage;
     storage.set_account(c.config.storage.account);

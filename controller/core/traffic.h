@@ -9,7 +9,7 @@ namespace failover::core {
 // (design.md §7.9, §7.10); roles of an empty store confirmed by it (§6.5).
 
 // The active service's endpoint is enabled and no other is, by the last successful read.
-bool TrafficMatches(const Context& context);
+bool TrafficMatches(const Look& context);
 void OnTrafficRead(Context& context, const TrafficRead& read);
 void OnSwitchPathChecked(Context& context, const SwitchPathChecked& check);
 void OnFenceRead(Context& context, const FenceDone& fence);

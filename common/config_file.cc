@@ -141,7 +141,8 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
 }
 
 std::string FormatDuration(absl::Duration duration) {
-  if (duration < absl::ZeroDuration()) return absl::StrCat("-", failover::FormatDuration(-duration));
+  if (duration < absl::ZeroDuration())
+    return absl::StrCat("-", failover::FormatDuration(-duration));
   if (duration == absl::InfiniteDuration()) return "inf";
   int64_t left = absl::ToInt64Milliseconds(duration + absl::Microseconds(500));
   std::string text;

@@ -30,6 +30,18 @@ class Mailbox {
     return true;
   }
 
+  // For senders that are bounded by themselves, such as answers to requests: beyond the capacity too.
+  // False only when closed.
+  bool Put(T item) {
+    {
+      MutexLock lock(mutex_);
+      if (closed_) return false;
+      items_.push_back(std::move(item));
+    }
+    not_empty_.notify_one();
+    return true;
+  }
+
   // Waits at most `timeout` for an item; none on time-out or when closed and empty.
   std::optional<T> Take(absl::Duration timeout) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     std::unique_lock<Mutex> lock(mutex_);

@@ -33,7 +33,7 @@ absl::StatusOr<SpiffeId> PeerIdentity(const grpc::AuthContext& context, absl::Ti
 // Certificates on disk → gRPC credentials, reloaded on change without restart. A pair that does not
 // match, is expired, or cannot be read leaves the good one in force and is logged: files are validated,
 // then copied to a private directory that gRPC watches (stack.md). Owns that directory; outlives every
-// server and channel made from it.
+// server and channel made from it. A new pair with another identity is refused until a restart.
 class TlsIdentity {
  public:
   // Errors name the file and what is wrong with it.

@@ -1,0 +1,183 @@
+#include "common/admin_server.h"
+
+#include <httplib.h>
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <map>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/log.h"
+#include "common/mutex.h"
+
+namespace failover {
+namespace {
+
+constexpr size_t kWorkers = 64;  // a slow or idle client holds one of them for a second
+constexpr size_t kMaxPayloadBytes = 64 << 10;
+
+struct HostPort {
+  std::string host;
+  int port = 0;
+};
+
+absl::StatusOr<HostPort> ParseAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  HostPort parsed;
+  const bool good = colon != address.npos && colon > 0 &&
+                    absl::SimpleAtoi(address.substr(colon + 1), &parsed.port) && parsed.port >= 0 &&
+                    parsed.port <= 65535;
+  absl::string_view host = good ? address.substr(0, colon) : "";
+  if (absl::StartsWith(host, "[") && absl::EndsWith(host, "]")) {
+    host = host.substr(1, host.size() - 2);
+  } else if (absl::StrContains(host, ":")) {
+    host = "";
+  }
+  if (host.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("found address \"", address,
+                     "\"; allowed: HOST:PORT or [IPV6]:PORT, port 0 for a free one"));
+  }
+  parsed.host = std::string(host);
+  return parsed;
+}
+
+// The families of all sources as one text. A family that several sources have appears once, and
+// HELP is escaped, which prometheus-cpp 1.0.1 forgets.
+std::string Exposition(const std::vector<std::shared_ptr<prometheus::Collectable>>& sources) {
+  std::vector<prometheus::MetricFamily> families;
+  std::map<std::string, size_t> index;
+  for (const auto& source : sources) {
+    for (prometheus::MetricFamily& family : source->Collect()) {
+      const auto [at, fresh] = index.emplace(family.name, families.size());
+      if (!fresh) {
+        auto& metrics = families[at->second].metric;
+        metrics.insert(metrics.end(), family.metric.begin(), family.metric.end());
+        continue;
+      }
+      family.help = absl::StrReplaceAll(family.help, {{"\\", "\\\\"}, {"\n", "\\n"}});
+      families.push_back(std::move(family));
+    }
+  }
+  std::ostringstream text;
+  prometheus::TextSerializer().Serialize(text, families);
+  return text.str();
+}
+
+class HttplibAdminServer final : public AdminServer {
+ public:
+  explicit HttplibAdminServer(Options options) : options_(std::move(options)) {}
+
+  ~HttplibAdminServer() override {
+    server_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  absl::Status Listen() {
+    auto address = ParseAddress(options_.address);
+    if (!address.ok()) return address.status();
+    Configure();
+    const bool bound = address->port == 0
+                           ? (port_ = server_.bind_to_any_port(address->host)) > 0
+                           : server_.bind_to_port(address->host, port_ = address->port);
+    if (!bound) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on \"", options_.address,
+                       "\"; allowed: an address of this machine with a free port"));
+    }
+    // The listener exists since the bind; stop() works only once the loop runs.
+    std::atomic<bool> ended{false};
+    thread_ = std::thread([this, &ended] {
+      if (!server_.listen_after_bind()) ended = true;
+    });
+    while (!server_.is_running() && !ended) std::this_thread::yield();
+    return absl::OkStatus();
+  }
+
+  void AddMetrics(std::weak_ptr<prometheus::Collectable> collectable) override {
+    MutexLock lock(mutex_);
+    sources_.push_back(std::move(collectable));
+  }
+
+  int port() const override { return port_; }
+
+ private:
+  void Configure() {
+    server_.new_task_queue = [] { return new httplib::ThreadPool(kWorkers); };
+    server_.set_read_timeout(1);
+    server_.set_write_timeout(5);
+    server_.set_keep_alive_timeout(1);
+    server_.set_payload_max_length(kMaxPayloadBytes);
+    // Not httplib's default, SO_REUSEPORT: a second program on the port would go unnoticed.
+    server_.set_socket_options([](int socket) {
+      const int on = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    });
+    server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
+      response.set_content(Exposition(Sources()), "text/plain; version=0.0.4; charset=utf-8");
+    });
+    AddCheck("/livez", options_.live);
+    AddCheck("/readyz", options_.ready);
+    AddCheck("/startupz", options_.started);
+    server_.set_exception_handler(
+        [](const httplib::Request& request, httplib::Response& response, std::exception_ptr error) {
+          std::string what = "unknown";
+          try {
+            std::rethrow_exception(error);
+          } catch (const std::exception& known) {
+            what = known.what();
+          } catch (...) {
+          }
+          LogError("an HTTP request failed", {{"path", request.path}, {"error", what}});
+          response.status = 500;
+          response.set_content("internal error\n", "text/plain; charset=utf-8");
+        });
+  }
+
+  void AddCheck(const std::string& path, const std::function<Check()>& check) {
+    server_.Get(path, [check](const httplib::Request&, httplib::Response& response) {
+      const Check result = check ? check() : Check{};
+      response.status = result.ok ? 200 : 503;
+      const std::string text = !result.text.empty() ? result.text : result.ok ? "ok" : "not ok";
+      response.set_content(text + "\n", "text/plain; charset=utf-8");
+    });
+  }
+
+  std::vector<std::shared_ptr<prometheus::Collectable>> Sources() {
+    MutexLock lock(mutex_);
+    std::vector<std::shared_ptr<prometheus::Collectable>> alive;
+    std::erase_if(sources_, [&alive](const auto& source) {
+      auto held = source.lock();
+      if (held == nullptr) return true;
+      alive.push_back(std::move(held));
+      return false;
+    });
+    return alive;
+  }
+
+  const Options options_;
+  httplib::Server server_;
+  std::thread thread_;
+  int port_ = 0;
+  Mutex mutex_;
+  std::vector<std::weak_ptr<prometheus::Collectable>> sources_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(Options options) {
+  auto server = std::make_unique<HttplibAdminServer>(std::move(options));
+  if (absl::Status status = server->Listen(); !status.ok()) return status;
+  return std::unique_ptr<AdminServer>(std::move(server));
+}
+
+}  // namespace failover

@@ -23,11 +23,11 @@ void Context::History(absl::string_view kind, std::string text, absl::string_vie
   entry->set_term(r.term());
   entry->set_epoch(r.epoch());
   entry->set_kind(std::string(kind));
-  if (text.size() > kMaxHistoryText) text = text.substr(0, kMaxHistoryText) + "…";
+  if (text.size() > kMaxHistoryText) text = CutUtf8(text, kMaxHistoryText) + "…";
   entry->set_text(std::move(text));
   entry->set_outcome(std::string(outcome));
   entry->set_reference(std::string(reference));
-  entry->set_who(std::string(who.substr(0, 200)));
+  entry->set_who(CutUtf8(who, 200));
   if (r.history_size() > kMaxHistory) r.mutable_history()->DeleteSubrange(0, r.history_size() - kMaxHistory);
   Persist();
 }
@@ -54,6 +54,27 @@ v1::ServiceRecord* Context::FindService(const std::string& name) const {
     if (service.name() == name) return &service;
   }
   return nullptr;
+}
+
+void MakeActive(v1::ServiceRecord& service) {
+  service.set_role(v1::ROLE_ACTIVE);
+  service.set_content_unverified(false);
+  service.set_not_resynced(false);
+  service.set_adopted(false);
+  service.clear_drift();
+  service.clear_baseline();
+  service.clear_kept_content();
+  service.clear_recovery_point_ms();
+  service.clear_confirmed_at_ms();
+  service.clear_recovery_blob();
+  service.clear_backup_expires_ms();
+}
+
+std::string CutUtf8(absl::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  size_t end = bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return std::string(text.substr(0, end));
 }
 
 bool IsOpen(const v1::Operation& operation) {
@@ -112,7 +133,7 @@ absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind) {
 }
 
 absl::Duration RpoNow(const v1::ServiceRecord& standby, absl::Time now) {
-  if (standby.recovery_point_ms() == 0) return absl::InfiniteDuration();
+  if (standby.recovery_point_ms() == 0 || standby.content_unverified()) return absl::InfiniteDuration();
   return std::max(absl::ZeroDuration(), now - absl::FromUnixMillis(standby.recovery_point_ms()));
 }
 

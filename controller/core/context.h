@@ -72,6 +72,10 @@ struct Context : Look {
   std::string RandomId();  // 16 hex digits
 };
 
+// A service that becomes active: its own content is the truth now, whatever it held as a standby.
+void MakeActive(v1::ServiceRecord& service);
+// At most `bytes` bytes of valid UTF-8, cut between characters.
+std::string CutUtf8(absl::string_view text, size_t bytes);
 // Open: not ended and not given up.
 bool IsOpen(const v1::Operation& operation);
 bool IsOpen(const v1::Failover& failover);

@@ -107,7 +107,8 @@ BlockerSet GroupBlockers(const Look& c, int active) {
   set.Set(Blocker::kDailyLimit, record.failover_ms_size() >= c.config.max_per_day);
   set.Set(Blocker::kStartupGrace, !seen.grace_over);
   set.Set(Blocker::kRolesUnconfirmed, active < 0);
-  set.Set(Blocker::kTrafficMismatch, !TrafficMatches(c) && !IsOpen(record.failover()));
+  const bool switching = IsOpen(record.failover()) && record.failover().stage() != v1::FAILOVER_STAGE_DECIDED;
+  set.Set(Blocker::kTrafficMismatch, !TrafficMatches(c) && !switching);
   set.Set(Blocker::kNotLeader, !seen.leading);
   set.Set(Blocker::kStoreUnavailable, seen.store_failed || seen.gap_pending);
   set.Set(Blocker::kSwitchPathBroken, !c.config.has_traffic || !seen.path_ok || c.now.steady - seen.path_checked > kPathStale);
@@ -216,7 +217,7 @@ std::string FreezeReason(const Look& c) {
   const bool lone_and_old = seen.dissent_since.size() == 1 && c.now.steady - seen.dissent_since.begin()->second >= hold;
   if (!seen.dissent_since.empty() && !lone_and_old) return absl::StrCat("a probe region votes down on ", name);
   const absl::Duration quiet = c.now.wall - absl::FromUnixMillis(c.record().last_down_vote_ms());
-  if (seen.dissent_since.empty() && c.record().last_down_vote_ms() != 0 && quiet < hold) {
+  if (c.record().last_down_vote_ms() != 0 && quiet < hold) {
     return absl::StrCat("the last down vote on ", name, " is ", absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
                         " old; restores wait until it is ", absl::FormatDuration(hold));
   }

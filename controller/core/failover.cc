@@ -15,6 +15,8 @@ constexpr absl::Duration kApprovalLife = absl::Minutes(15);
 constexpr absl::Duration kConfirmWithin = absl::Minutes(5);
 constexpr absl::Duration kPatchBudget = absl::Seconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr absl::Duration kFreshRead = absl::Seconds(5);
+constexpr absl::Duration kGiveUp = absl::Seconds(60);  // of an order whose enable request is refused all the time
 
 v1::Failover& Open(Context& c) { return *c.record().mutable_failover(); }
 
@@ -28,6 +30,12 @@ BlockerSet Forced(const v1::Failover& failover) {
   return set;
 }
 
+// The earlier bound of the outage's start (design.md §7.11); without an outage, the decision.
+int64_t OutageStart(const v1::Failover& failover) {
+  if (failover.last_good_ms() != 0) return failover.last_good_ms();
+  return failover.first_failed_ms() != 0 ? failover.first_failed_ms() : failover.decided_ms();
+}
+
 void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   v1::Failover& failover = Open(c);
   failover.set_stage(stage);
@@ -35,7 +43,6 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   failover.set_outcome(outcome);
   const bool good = stage == v1::FAILOVER_STAGE_DONE;
   if (stage != v1::FAILOVER_STAGE_ABORTED) {
-    const int64_t start = failover.last_good_ms() != 0 ? failover.last_good_ms() : failover.first_failed_ms();
     const int64_t end = failover.visible_ms() != 0 ? failover.visible_ms() : failover.switched_ms();
     v1::LastSwitch* last = nullptr;
     for (v1::LastSwitch& candidate : *c.record().mutable_last_switches()) {
@@ -45,7 +52,7 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
     last->set_trigger(failover.trigger());
     last->set_at_ms(failover.switched_ms());
     last->set_success(good);
-    last->set_rto_ms(start == 0 ? end - failover.decided_ms() : end - start);
+    last->set_rto_ms(end - OutageStart(failover));
     last->set_rpo_ms(failover.rpo_ms());
   }
   c.seen().set_call = 0;
@@ -75,6 +82,8 @@ std::string AbortReason(Context& c) {
   Observed& seen = c.seen();
   if (!Unattended(failover)) return "";
   if (c.record().pause().active()) return "paused by an operator";
+  const bool allowed = c.config.mode == Mode::kAutomatic || (c.config.mode == Mode::kApprove && failover.trigger() == "approved");
+  if (!allowed) return "the mode was changed and no longer allows it";
   const int from = c.config.ServiceIndex(failover.from());
   const Verdict verdict = from < 0 ? Verdict::kUnknown : seen.verdicts[from].verdict;
   if (verdict == Verdict::kUp) return absl::StrCat(failover.from(), " is up");
@@ -103,6 +112,8 @@ void AdvanceDecided(Context& c) {
   if (std::string why = AbortReason(c); !why.empty()) return Abort(c, why);
   const int to = c.config.ServiceIndex(failover.to());
   if (to < 0) return Abort(c, absl::StrCat(failover.to(), " is no longer configured"));
+  if (!c.seen().traffic_known) return;
+  if (!TrafficMatches(c)) return Abort(c, "the traffic layer was changed by somebody else");
   const bool down = !Unattended(failover) ||
                     c.seen().verdicts[c.config.ServiceIndex(failover.from())].verdict == Verdict::kDown;
   if (!c.MayAct() || !down || (Unattended(failover) && !c.seen().grace_over)) return;
@@ -129,7 +140,7 @@ void CommitRoles(Context& c) {
   v1::Failover& failover = Open(c);
   for (v1::ServiceRecord& service : *record.mutable_services()) {
     if (service.name() == failover.to()) {
-      service.set_role(v1::ROLE_ACTIVE);
+      MakeActive(service);
     } else if (service.role() == v1::ROLE_ACTIVE) {
       service.set_role(v1::ROLE_STANDBY);
       service.set_not_resynced(true);
@@ -208,7 +219,11 @@ void AdvanceDisabling(Context& c) {
     failover.set_stage(v1::FAILOVER_STAGE_CONFIRMING);
     return c.Persist();
   }
-  if (seen.disable_answered) return ReadBackNow(c);
+  // Never leave nothing enabled: the new endpoint is seen enabled just before the old one is disabled, and a disable that
+  // may have been applied is looked for, not repeated.
+  const auto to = seen.enabled.find(failover.to());
+  const bool sure = c.now.steady - seen.traffic_read <= kFreshRead && to != seen.enabled.end() && to->second;
+  if (seen.disable_answered || !sure) return ReadBackNow(c);
   if (c.MayAct()) SendDisable(c);
 }
 
@@ -219,7 +234,7 @@ void AdvanceConfirming(Context& c) {
   }
   LookForVisibility(c);
   if (failover.visible_ms() != 0) {
-    const int64_t start = failover.last_good_ms() != 0 ? failover.last_good_ms() : failover.decided_ms();
+    const int64_t start = OutageStart(failover);
     return End(c, v1::FAILOVER_STAGE_DONE,
                absl::StrCat("seen through the public name", failover.proved() ? "" : " (not proved by servedBy)", ", RTO ",
                             absl::FormatDuration(absl::Milliseconds(failover.visible_ms() - start))));
@@ -369,6 +384,10 @@ void OnEndpointSet(Context& c, const EndpointSet& set) {
     return;
   }
   const bool sent = set.result.status == CallStatus::kOk || set.result.status == CallStatus::kUnclear;
+  if (!sent && failover.stage() == v1::FAILOVER_STAGE_ENABLING && !seen.enable_maybe_applied && !Unattended(failover) &&
+      c.wall_ms() - failover.enable_sent_ms() > absl::ToInt64Milliseconds(kGiveUp)) {
+    return Abort(c, absl::StrCat("the enable request is refused: ", Describe(set.result.error)));
+  }
   if (!sent) {
     seen.switch_retry = c.now.steady + kRetry;
     c.Log(2, absl::StrCat(set.enabled ? "enabling " : "disabling ", set.service, " failed: ", Describe(set.result.error)), failover.id());
@@ -405,11 +424,10 @@ void OnReadBack(Context& c, const TrafficRead& read) {
       c.again = true;
       return;
     }
-    seen.disable_answered = false;
+    if (read_ok) seen.disable_answered = false;
     seen.switch_retry = c.now.steady + kRetry;
-    if (read_ok && !enabled(failover.to())) {  // never leave nothing enabled
+    if (read_ok && !enabled(failover.to())) {
       c.Log(2, absl::StrCat(failover.to(), " is no longer enabled: somebody else changed the traffic layer"), failover.id());
-      if (enabled(failover.from())) seen.switch_retry = c.now.steady + absl::Seconds(5);
       NoteTrafficWrite(c, failover.to(), true);
       if (c.MayAct()) seen.set_call = c.Emit(SetEndpoint{0, failover.to(), true, c.now.steady + kPatchBudget});
     }
@@ -421,7 +439,7 @@ void ResumeFailover(Context& c) {
   if (!IsOpen(failover)) return;
   Observed& seen = c.seen();
   seen.enable_maybe_applied = failover.stage() == v1::FAILOVER_STAGE_ENABLING;
-  seen.disable_answered = false;
+  seen.disable_answered = failover.stage() == v1::FAILOVER_STAGE_DISABLING;
   seen.decided_version = 0;
   seen.confirm_deadline = c.now.steady + kConfirmWithin;
   c.History("failover", absl::StrCat("failover ", failover.from(), " → ", failover.to(), " goes on after a restart"), "",

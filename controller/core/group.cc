@@ -96,6 +96,25 @@ void OnConfig(Context& c) {
   HastenTrafficRead(c);
 }
 
+// A wall clock that was once ahead must not hold anything back for longer than it should last (design.md §3).
+void ClipDeadlines(Context& c) {
+  v1::GroupRecord& record = c.record();
+  const int64_t now = c.wall_ms();
+  record.set_cooldown_until_ms(std::min(record.cooldown_until_ms(), now + absl::ToInt64Milliseconds(c.config.cooldown)));
+  if (record.approval().expires_ms() != 0) {
+    const int64_t length = record.approval().expires_ms() - record.approval().created_ms();
+    record.mutable_approval()->set_expires_ms(std::min(record.approval().expires_ms(), now + length));
+  }
+  if (record.pause().until_ms() != 0) {
+    const int64_t length = record.pause().until_ms() - record.pause().since_ms();
+    record.mutable_pause()->set_until_ms(std::min(record.pause().until_ms(), now + length));
+  }
+  record.set_last_down_vote_ms(std::min(record.last_down_vote_ms(), now));
+  record.set_last_sync_start_ms(std::min(record.last_sync_start_ms(), now));
+  record.set_roles_since_ms(std::min(record.roles_since_ms(), now));
+  for (int64_t& at : *record.mutable_failover_ms()) at = std::min(at, now);
+}
+
 // The record has just been loaded: everything observed for an older one is void, but for the votes.
 void OnLeadershipGained(Context& c) {
   Observed& seen = c.seen();
@@ -106,10 +125,12 @@ void OnLeadershipGained(Context& c) {
   fresh.probed = std::move(seen.probed);
   fresh.distrust_before = seen.distrust_before;
   fresh.next_call = seen.next_call;  // answers to an earlier life's calls match nothing
+  fresh.persist_requested = fresh.persist_done = seen.persist_requested;  // nor do its writes
   seen = std::move(fresh);
   seen.leading = true;
   seen.leading_since = c.now.steady;
   seen.votes.fresh_results.assign(c.config.probe_regions.size(), 0);
+  ClipDeadlines(c);
   OnConfig(c);
   c.History("start", absl::StrCat("a controller leads in term ", c.record().term()));
   AdoptOperations(c);
@@ -135,9 +156,12 @@ void OnClockGap(Context& c) {
 
 void OnResults(Context& c, const ProbeResults& results) {
   Observed& seen = c.seen();
-  if (seen.distrust_before == SteadyTime::InfinitePast()) return ApplyResults(c.config, results, c.now, seen.votes);
   ProbeResults trusted = results;
-  for (ProbeSample& sample : trusted.samples) sample.clock_jumped |= sample.completed < seen.distrust_before;
+  for (ProbeSample& sample : trusted.samples) {
+    sample.clock_jumped |= sample.completed < seen.distrust_before;
+    sample.completed = std::min(sample.completed, c.now.steady);  // nobody reports the future
+    sample.started = std::min(sample.started, sample.completed);
+  }
   ApplyResults(c.config, trusted, c.now, seen.votes);
 }
 
@@ -151,6 +175,7 @@ void RequestBursts(Context& c, const ProbeResults& results) {
     const TargetRef& target = sample.target;
     if (target.kind != TargetKind::kService || target.probe != c.config.deciding_probe || sample.success) continue;
     if (target.service < 0 || static_cast<size_t>(target.service) >= seen.last_burst.size()) continue;
+    if (c.now.steady - sample.completed > Freshness(c.config.decider())) continue;
     SteadyTime& last = seen.last_burst[target.service];
     const ServiceVerdict& before = seen.verdicts[target.service];  // of the step before these results
     const bool known_down = from >= 0 && before.regions[from].vote == Vote::kDown;

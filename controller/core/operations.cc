@@ -94,7 +94,7 @@ void BecomeAmbiguous(Context& c, v1::Operation& operation, absl::string_view why
 }
 
 absl::Duration AmbiguityWatch(const Look& c, const v1::Operation& operation) {
-  return std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
+  return c.config.timing.ambiguity_wait + std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
 }
 
 void SettleBackup(Context& c, v1::Operation& operation, const OperationInspected& look, bool watch_over) {

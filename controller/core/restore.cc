@@ -12,6 +12,7 @@ namespace failover::core {
 namespace {
 
 constexpr absl::Duration kGuardAge = absl::Seconds(10);  // design.md §6.3
+constexpr absl::Duration kTrafficKnown = absl::Minutes(2);
 constexpr absl::Duration kRetry = absl::Seconds(10);
 constexpr absl::Duration kVerifyRetry = absl::Seconds(5);
 constexpr int kVerifyTries = 3;   // a restored service may take a moment to answer consistently
@@ -69,10 +70,8 @@ void TryAgain(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, absl::str
 
 void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
                     const FingerprintRead& read) {
-  if (!c.MayAct()) return;
-  if (OpenOperationOn(std::as_const(c.record()), standby.name()) != nullptr) {
-    return Wait(c, run, target, "an operation of ours is open on it");
-  }
+  if (std::string why = RestoreGuard(c, run, standby); !why.empty()) return Wait(c, run, target, why);
+  if (!c.MayAct()) return Wait(c, run, target, "the state cannot be stored");
   const v1::Operation& operation = NewBackup(c, standby, run.id(), run.storage(), "adopt");
   target.set_operation_id(operation.id());
   *standby.mutable_kept_content() = read.fingerprint;
@@ -226,7 +225,9 @@ std::string RestoreGuard(const Look& c, const v1::SyncRun& run, const v1::Servic
   if (IsOpen(record.failover())) return "a failover is in progress";
   if (record.approval().expires_ms() != 0) return "a failover waits for approval";
   if (run.trigger() == "schedule" && record.pause().active()) return "paused";
+  if (!c.config.has_traffic) return "without a traffic section nobody can tell that it serves no traffic";
   if (!TrafficMatches(c)) return "the traffic layer does not agree with the roles";
+  if (c.now.steady - c.seen().traffic_read > kTrafficKnown) return "the traffic layer cannot be read";
   if (std::string frozen = FreezeReason(c); !frozen.empty()) return frozen;
   if (target.not_resynced()) return "a former active service is not overwritten without an approved reverse sync";
   const v1::BackupRecord& backup = run.backup();

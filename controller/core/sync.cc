@@ -270,10 +270,10 @@ void AdvanceSync(Context& c) {
   if (seen.sync_call != 0) return;
   if (c.now.steady < seen.sync_retry) return c.WakeAt(seen.sync_retry);
   const bool sending = run.stage() == v1::SYNC_STAGE_BACKUP && !run.backup().operation_id().empty();
-  if (!sending && run.stage() < v1::SYNC_STAGE_BACKUP && IsOpen(c.record().failover())) {
+  if (!sending && run.stage() <= v1::SYNC_STAGE_BACKUP && IsOpen(c.record().failover())) {
     return FailRun(c, "a failover stopped it");
   }
-  if (!sending && run.stage() < v1::SYNC_STAGE_BACKUP && run.trigger() == "schedule" && c.record().pause().active()) {
+  if (!sending && run.stage() <= v1::SYNC_STAGE_BACKUP && run.trigger() == "schedule" && c.record().pause().active()) {
     return FailRun(c, "paused");
   }
   switch (run.stage()) {

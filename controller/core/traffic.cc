@@ -13,6 +13,7 @@ constexpr absl::Duration kPathSoon = absl::Seconds(10);
 constexpr absl::Duration kTokenLeft = absl::Minutes(10);
 constexpr absl::Duration kReadBudget = absl::Seconds(2);
 constexpr absl::Duration kLateWrite = absl::Minutes(10);
+constexpr absl::Duration kFreshRead = absl::Seconds(5);
 constexpr absl::Duration kRepairEvery = absl::Seconds(10);
 constexpr int kMaxWrites = 8;
 
@@ -71,6 +72,11 @@ void RepairLateWrite(Context& c) {
   Observed& seen = c.seen();
   const int active = c.ActiveIndex();
   if (!c.MayAct() || seen.set_call != 0 || c.now.wall - seen.last_repair < kRepairEvery) return;
+  if (!seen.traffic_problem.empty()) return;
+  if (c.now.steady - seen.traffic_read > kFreshRead) {  // an old picture is no ground to write
+    if (seen.traffic_call == 0) HastenTrafficRead(c);
+    return;
+  }
   std::string repair;
   bool to = false;
   for (size_t i = 0; i < c.config.services.size(); ++i) {
@@ -120,6 +126,7 @@ void HastenTrafficRead(Context& c) { c.seen().next_traffic_read = c.now.steady; 
 
 void OnTrafficRead(Context& c, const TrafficRead& read) {
   Observed& seen = c.seen();
+  if (read.call == 0 || (read.call != seen.traffic_call && read.call != seen.readback_call)) return;
   if (read.call == seen.traffic_call) seen.traffic_call = 0;
   const bool confirmed = c.ActiveIndex() >= 0;
   if (read.result.status != CallStatus::kOk) {
@@ -130,8 +137,8 @@ void OnTrafficRead(Context& c, const TrafficRead& read) {
   seen.traffic_known = true;
   seen.enabled = read.enabled;
   seen.traffic_problem = read.problem;
-  seen.traffic_read = c.now.steady;
-  seen.traffic_read_wall = c.now.wall;
+  seen.traffic_read = c.now.steady - read.took;  // what it shows may be as old as the request
+  seen.traffic_read_wall = c.now.wall - read.took;
   const bool matches = TrafficMatches(c);
   seen.next_traffic_read = c.now.steady + (confirmed && matches ? kReadEvery : kReadSoon);
   if (!confirmed || IsOpen(c.record().failover())) return;
@@ -203,8 +210,11 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   for (int i = 0; i < record.services_size(); ++i) {
     v1::ServiceRecord& service = c.Service(i);
     const bool was_active = service.role() == v1::ROLE_ACTIVE;
-    service.set_role(i == active ? v1::ROLE_ACTIVE : v1::ROLE_STANDBY);
-    if (i == active) service.set_not_resynced(false);
+    if (i == active) {
+      MakeActive(service);
+    } else {
+      service.set_role(v1::ROLE_STANDBY);
+    }
     if (was_active && i != active) service.set_not_resynced(true);
   }
   record.set_roles_since_ms(c.wall_ms());

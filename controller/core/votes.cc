@@ -34,6 +34,12 @@ void BreakRun(View& view) {
   view.observed_since = SteadyTime::InfinitePast();
 }
 
+// A good answer from before a clock gap does not prove that the agent's network works.
+void Distrust(View& view) {
+  BreakRun(view);
+  view.trusted_success = SteadyTime::InfinitePast();
+}
+
 View* ViewOf(const GroupConfig& config, const TargetRef& target, Agent& agent) {
   switch (target.kind) {
     case TargetKind::kPublic:
@@ -93,6 +99,7 @@ bool ApplySample(const ProbeConfig& probe, const ProbeSample& sample, bool repla
   }
   if (view.observed_since == SteadyTime::InfinitePast()) view.observed_since = sample.completed;
   if (sample.success) {
+    view.trusted_success = std::max(view.trusted_success, sample.completed);
     ApplySuccess(sample, probe.success_threshold, view);
   } else {
     ApplyFailure(sample, probe.failure_threshold, view);
@@ -112,11 +119,11 @@ void ApplyPublic(const GroupConfig& config, const ProbeSample& sample, Agent& ag
 bool ControlOk(const GroupConfig& config, const Agent& agent, int service, SteadyTime now) {
   const absl::Duration window = 2 * config.decider().interval;
   for (const View& view : agent.controls) {
-    if (now - view.last_success <= window) return true;
+    if (now - view.trusted_success <= window) return true;
   }
   const int probes = static_cast<int>(config.probes.size());
   for (size_t i = 0; i < agent.services.size(); ++i) {
-    if (static_cast<int>(i) / probes != service && now - agent.services[i].last_success <= window) return true;
+    if (static_cast<int>(i) / probes != service && now - agent.services[i].trusted_success <= window) return true;
   }
   return false;
 }
@@ -135,9 +142,9 @@ absl::Duration Freshness(const ProbeConfig& probe) { return 2 * probe.interval +
 
 void ForgetRuns(Votes& votes) {
   for (Agent& agent : votes.agents) {
-    for (View& view : agent.services) BreakRun(view);
-    for (View& view : agent.controls) BreakRun(view);
-    BreakRun(agent.public_name);
+    for (View& view : agent.services) Distrust(view);
+    for (View& view : agent.controls) Distrust(view);
+    Distrust(agent.public_name);
   }
   std::fill(votes.fresh_results.begin(), votes.fresh_results.end(), 0);
 }

@@ -29,6 +29,7 @@ struct View {
   SteadyTime newest = SteadyTime::InfinitePast();         // completion of the newest result
   SteadyTime observed_since = SteadyTime::InfinitePast(); // first result of the unbroken row of results
   SteadyTime last_success = SteadyTime::InfinitePast();   // completion, fresh or stale
+  SteadyTime trusted_success = SteadyTime::InfinitePast();   // as last_success, not stale and of a sound clock
   SteadyTime last_success_started = SteadyTime::InfinitePast();
   SteadyTime first_failure = SteadyTime::InfinitePast();  // completion of the first one of this run
   SteadyTime last_regular_failure_started = SteadyTime::InfinitePast();  // within this run

@@ -1,0 +1,205 @@
+#include "controller/app.h"
+
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <utility>
+
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/admin_server.h"
+#include "common/clock.h"
+#include "common/config_file.h"
+#include "common/http_client.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "common/tls.h"
+#include "controller/config.h"
+#include "controller/intake/intake.h"
+#include "controller/metrics/metrics.h"
+#include "controller/operators/operators.h"
+#include "controller/runtime/control_loop.h"
+#include "controller/store/file_store.h"
+
+namespace failover {
+namespace {
+
+constexpr absl::Duration kStuck = absl::Seconds(30);  // the core thread has not turned for so long: not alive
+
+std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+// The addresses with the ports that were really opened, for whoever started us with port 0.
+absl::Status WriteAddresses(const std::string& file, const ControllerSettings& settings, int agent, int operators, int metrics) {
+  if (file.empty()) return absl::OkStatus();
+  const std::string temporary = absl::StrCat(file, ".new");
+  std::ofstream out(temporary, std::ios::trunc);
+  out << "{\"agent\":\"" << HostOf(settings.agent_address) << ":" << agent << "\",\"operator\":\"" << HostOf(settings.operator_address)
+      << ":" << operators << "\",\"metrics\":\"" << HostOf(settings.metrics_address) << ":" << metrics << "\"}\n";
+  out.close();
+  if (!out || std::rename(temporary.c_str(), file.c_str()) != 0) {
+    return absl::UnavailableError(absl::StrCat("the address file ", file, " cannot be written"));
+  }
+  return absl::OkStatus();
+}
+
+bool SameAzure(const azure::AzureOptions& a, const azure::AzureOptions& b) {
+  return a.tenant_id == b.tenant_id && a.client_id == b.client_id && a.client_secret_file == b.client_secret_file &&
+         a.arm_endpoint == b.arm_endpoint && a.authority_endpoint == b.authority_endpoint && a.arm_scope == b.arm_scope &&
+         a.blob_endpoint == b.blob_endpoint && a.api_version == b.api_version &&
+         a.traffic_manager_api_version == b.traffic_manager_api_version && a.ca_file == b.ca_file;
+}
+
+// What a running process cannot change; empty when `next` differs only in what it can.
+std::string NeedsRestart(const ControllerSettings& now, const ControllerSettings& next) {
+  if (!SameAzure(now.runtime.azure, next.runtime.azure)) return "azure";
+  if (now.agent_address != next.agent_address) return "agentAddress";
+  if (now.operator_address != next.operator_address) return "operatorAddress";
+  if (now.metrics_address != next.metrics_address) return "metricsAddress";
+  if (now.store_directory != next.store_directory) return "store.directory";
+  if (now.tls.certificate_file != next.tls.certificate_file || now.tls.key_file != next.tls.key_file ||
+      now.tls.ca_file != next.tls.ca_file) {
+    return "tls";
+  }
+  return "";
+}
+
+// Reads the changed file and puts it in force, or leaves the old configuration and says why.
+class Reloader {
+ public:
+  Reloader(AppOptions options, ControllerSettings settings, runtime::ControlLoop& loop, ProcessMetrics& metrics)
+      : options_(std::move(options)), settings_(std::move(settings)), loop_(loop), metrics_(metrics) {
+    metrics_.ConfigLoaded(settings_.runtime.hash, true);
+  }
+
+  void Reload() {  // one thread: the file watcher's
+    absl::StatusOr<ControllerSettings> next = LoadControllerConfig(options_.config_file, settings_.runtime.generation + 1, options_.insecure);
+    if (!next.ok()) return Refuse(next.status());
+    if (std::string what = NeedsRestart(settings_, *next); !what.empty()) {
+      return Refuse(absl::FailedPreconditionError(absl::StrCat("a change of ", what, " needs a restart of the controller")));
+    }
+    settings_.runtime.generation = next->runtime.generation;
+    loop_.Reconfigure(next->runtime, [this, hash = next->runtime.hash](const absl::Status& status) {
+      if (!status.ok()) return Refuse(status);
+      metrics_.ConfigLoaded(hash, true);
+    });
+  }
+
+ private:
+  void Refuse(const absl::Status& why) {
+    LogError("the changed configuration is refused; the old one stays in force", {{"file", options_.config_file}, {"error", why.message()}});
+    metrics_.ConfigLoaded(settings_.runtime.hash, false);
+    loop_.SetConfigError(std::string(why.message()));
+  }
+
+  const AppOptions options_;
+  ControllerSettings settings_;
+  runtime::ControlLoop& loop_;
+  ProcessMetrics& metrics_;
+};
+
+int WaitForSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  int received = 0;
+  while (sigwait(&signals, &received) != 0) {
+  }
+  return received;
+}
+
+absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& address, runtime::ControlLoop& loop) {
+  AdminServer::Options admin;
+  admin.address = address;
+  admin.live = [&loop]() -> AdminServer::Check {
+    const absl::Duration idle = loop.Idle();
+    return {idle < kStuck, idle < kStuck ? "ok" : absl::StrCat("the core thread has not turned for ", absl::FormatDuration(idle))};
+  };
+  admin.ready = admin.started = [&loop]() -> AdminServer::Check {
+    return {loop.started(), loop.started() ? "ok" : "the state of the failover groups is being loaded"};
+  };
+  return AdminServer::Start(std::move(admin));
+}
+
+std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& settings, store::Store& store, std::string identity,
+                                               metrics::Metrics& metrics) {
+  runtime::ControlLoopOptions options;
+  options.settings = settings.runtime;
+  options.store = &store;
+  options.clock = &RealClock();
+  options.identity = std::move(identity);
+  options.metrics = &metrics;
+  options.make_http = [ca_file = settings.runtime.azure.ca_file](std::stop_token stop) {
+    return NewCurlHttpClient({ca_file, "", std::move(stop)});
+  };
+  return runtime::ControlLoop::Create(std::move(options));
+}
+
+}  // namespace
+
+absl::Status RunController(const AppOptions& options) {
+  sigset_t signals;  // blocked before any thread exists, so that WaitForSignal alone receives them
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  ASSIGN_OR_RETURN(ControllerSettings settings, LoadControllerConfig(options.config_file, 1, options.insecure));
+  std::unique_ptr<TlsIdentity> tls;
+  if (!options.insecure) {
+    ASSIGN_OR_RETURN(tls, TlsIdentity::Load(settings.tls));
+    if (tls->Self().kind != "controller") {
+      return absl::InvalidArgumentError(absl::StrCat(settings.tls.certificate_file, ": found the identity ", tls->Self().ToString(),
+                                                     "; allowed: spiffe://<trust domain>/controller/<name>"));
+    }
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<store::Store> store, store::OpenFileStore({settings.store_directory}));
+
+  runtime::ControlLoop* loop_for_metrics = nullptr;
+  std::shared_ptr<metrics::Metrics> metrics = metrics::Metrics::Create([&loop_for_metrics] { return loop_for_metrics->Snapshot(); });
+  std::unique_ptr<runtime::ControlLoop> loop = MakeLoop(settings, *store, tls ? tls->Self().ToString() : "insecure", *metrics);
+  loop_for_metrics = loop.get();
+  std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
+  if (tls != nullptr) {
+    process->SetCertificateExpiry("server", absl::ToUnixSeconds(tls->CertificateExpiry()));
+    process->SetCertificateExpiry("ca", absl::ToUnixSeconds(tls->CaExpiry()));
+  }
+
+  intake::IntakeOptions intake_options;
+  intake_options.address = settings.agent_address;
+  intake_options.tls = tls.get();
+  intake_options.clock = &RealClock();
+  intake_options.sink = [&loop](intake::AgentInput input) { return loop->Receive(std::move(input)); };
+  ASSIGN_OR_RETURN(std::unique_ptr<intake::Intake> intake, intake::Intake::Start(std::move(intake_options)));
+  loop->Start(intake.get());
+  operators::OperatorServerOptions operator_options;
+  operator_options.address = settings.operator_address;
+  operator_options.tls = tls.get();
+  operator_options.handlers = loop->OperatorHandlers();
+  absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators = operators::OperatorServer::Start(std::move(operator_options));
+  absl::StatusOr<std::unique_ptr<AdminServer>> admin = StartAdmin(settings.metrics_address, *loop);
+  absl::Status status = operators.ok() ? admin.status() : operators.status();
+  if (status.ok()) {
+    for (const std::weak_ptr<prometheus::Collectable>& collectable : metrics->collectables()) (*admin)->AddMetrics(collectable);
+    (*admin)->AddMetrics(process->collectable());
+    status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(), (*admin)->port());
+  }
+  if (status.ok()) {
+    Reloader reloader(options, settings, *loop, *process);
+    FileWatcher watcher({options.config_file}, [&reloader] { reloader.Reload(); });
+    LogInfo("controller started", {{"version", FAILOVER_VERSION}, {"groups", static_cast<int>(settings.runtime.groups.size())},
+                                   {"agent_port", intake->port()}, {"operator_port", (*operators)->port()},
+                                   {"metrics_port", (*admin)->port()}});
+    LogInfo("stopping", {{"signal", WaitForSignal()}});
+  }
+  // From the outside in: nobody calls what is already gone.
+  if (admin.ok()) admin->reset();
+  if (operators.ok()) operators->reset();
+  loop->Stop();
+  intake.reset();
+  return status;
+}
+
+}  // namespace failover

@@ -1,0 +1,51 @@
+#include "controller/runtime/lane.h"
+
+#include <chrono>
+#include <optional>
+
+namespace failover::runtime {
+
+Lane::Lane(int threads, MakeWorker make_worker, absl::Duration keep_warm)
+    : make_worker_(std::move(make_worker)), keep_warm_(keep_warm) {
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this](std::stop_token stop) { Run(std::move(stop)); });
+  }
+}
+
+Lane::~Lane() {
+  for (std::jthread& thread : threads_) thread.request_stop();
+  threads_.clear();
+}
+
+void Lane::Put(int priority, Job job) {
+  {
+    MutexLock lock(mutex_);
+    jobs_.emplace(std::make_pair(priority, next_++), std::move(job));
+  }
+  changed_.notify_one();
+}
+
+void Lane::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const std::unique_ptr<azure::Worker> worker = make_worker_(stop);
+  const bool warms = keep_warm_ != absl::InfiniteDuration();
+  const auto idle = absl::ToChronoMilliseconds(warms ? keep_warm_ : absl::Hours(1));
+  while (!stop.stop_requested()) {
+    Job job;
+    {
+      std::unique_lock<Mutex> lock(mutex_);
+      changed_.wait_for(lock, stop, idle, [this] { return !jobs_.empty(); });
+      if (stop.stop_requested()) return;
+      if (!jobs_.empty()) {
+        job = std::move(jobs_.begin()->second);
+        jobs_.erase(jobs_.begin());
+      }
+    }
+    if (job) {
+      job(*worker);
+    } else if (warms) {
+      worker->KeepWarm();
+    }
+  }
+}
+
+}  // namespace failover::runtime

@@ -282,6 +282,15 @@ const char* Verb(const OrderBody& body) {
   return std::visit(Names{}, body);
 }
 
+// A script that asks for the impossible in a loop must not push the history out.
+bool ToldAlready(const v1::GroupRecord& record, const std::string& text, const std::string& who) {
+  for (int i = record.history_size() - 1; i >= 0 && i >= record.history_size() - 10; --i) {
+    const v1::HistoryEntry& entry = record.history(i);
+    if (entry.outcome() == "refused" && entry.text() == text && entry.who() == who) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void OnOrder(Context& c, const Order& order) {
@@ -295,8 +304,8 @@ void OnOrder(Context& c, const Order& order) {
     answer = std::visit([&](const auto& body) { return Give(c, order, body); }, order.body);
   }
   if (!order.dry_run && c.seen().leading) {
-    c.History("order", absl::StrCat(Verb(order.body), ": ", answer.text, order.reason.empty() ? "" : " — reason: ", order.reason),
-              answer.ok ? "ok" : "refused", "", order.who);
+    const std::string text = absl::StrCat(Verb(order.body), ": ", answer.text, order.reason.empty() ? "" : " — reason: ", order.reason);
+    if (answer.ok || !ToldAlready(c.record(), text, order.who)) c.History("order", text, answer.ok ? "ok" : "refused", "", order.who);
     if (answer.ok) c.again = true;
   }
   c.Say(Reply{order.order_id, answer.ok, std::move(answer.text)});

@@ -116,7 +116,8 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::
                                          known && standby.baseline().kinds(i).count() == now.count() ? " (changed)" : ""));
       drift.set_count(drift.count() + 1);
     }
-    return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
+    // Not a failure to try again: it waits for a person, who sees the blocker.
+    return EndTarget(c, run, target, v1::RESTORE_STAGE_SKIPPED,
                      absl::StrCat("somebody changed it since our last restore; see failoverctl sync diff; to let that go after a "
                                   "backup: failoverctl standby discard ", standby.name()));
   } else {

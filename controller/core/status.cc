@@ -199,6 +199,11 @@ void FillNotices(const Look& c, int active, v1::GroupStatus* out) {
     out->add_notices(absl::StrCat("rpo: ", absl::FormatDuration(absl::Trunc(absl::Milliseconds(out->rpo_now_ms()), absl::Seconds(1))),
                                   " exceeds the objective of ", absl::FormatDuration(c.config.rpo_objective)));
   }
+  for (const v1::ServiceRecord& service : record.services()) {
+    if (service.drift().found_ms() == 0) continue;
+    out->add_notices(absl::StrCat("drift: somebody changed ", service.name(), " since our last restore; failoverctl sync diff ", c.config.name, " ",
+                                  service.name()));
+  }
   if (record.sync_failures_in_a_row() > 0) {
     out->add_notices(absl::StrCat("sync: ", record.sync_failures_in_a_row(), " run(s) failed in a row: ", record.sync_run().failure()));
   }
@@ -247,11 +252,14 @@ void FillPromise(const Look& c, v1::GroupStatus* out) {
   out->set_detection_bound_ms(absl::ToInt64Milliseconds(bounds.worst));
   out->set_detection_floor_ms(absl::ToInt64Milliseconds(bounds.floor));
   // Switch and visibility as measured by the last failovers; without one, nothing is promised.
-  int64_t after_decision = -1;
   const v1::Failover& last = c.record().failover();
-  if (last.switched_ms() != 0) after_decision = std::max(last.visible_ms(), last.switched_ms()) - last.decided_ms();
-  out->set_forecast_rto_ms(after_decision < 0 ? -1
-                                              : out->detection_bound_ms() + absl::ToInt64Milliseconds(c.config.min_down_duration) + after_decision);
+  out->set_min_down_ms(absl::ToInt64Milliseconds(c.config.min_down_duration));
+  out->set_forecast_rto_ms(-1);
+  if (last.switched_ms() != 0) {
+    out->set_forecast_switch_ms(last.switched_ms() - last.decided_ms());
+    out->set_forecast_visible_ms(std::max<int64_t>(0, last.visible_ms() - last.switched_ms()));
+    out->set_forecast_rto_ms(out->detection_bound_ms() + out->min_down_ms() + out->forecast_switch_ms() + out->forecast_visible_ms());
+  }
   out->set_backup_p95_ms(absl::ToInt64Milliseconds(P95(c.record(), v1::OPERATION_KIND_BACKUP)));
   out->set_restore_p95_ms(absl::ToInt64Milliseconds(P95(c.record(), v1::OPERATION_KIND_RESTORE)));
   const int standbys = std::max(0, c.record().services_size() - 1);

@@ -50,7 +50,7 @@ void ConfirmRoles(Context& c) {
     if (only >= 0) return;
     only = static_cast<int>(i);
   }
-  if (only < 0 || !seen.traffic_problem.empty()) return;
+  if (only < 0 || !seen.traffic_problem.empty() || c.now.steady - seen.traffic_read > kReadSoon + kFreshRead) return;
   if (!c.config.public_url.empty() && PublicNameSays(c) != only) return;
   AssignRoles(c, only, "its endpoint is the only enabled one and the public name agrees", "");
 }
@@ -221,6 +221,9 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   record.set_roles_since_epoch(record.epoch());
   record.clear_outage();
   record.clear_approval();
+  record.set_last_down_vote_ms(0);
+  c.seen().dissent_since.clear();
+  c.seen().active_up_since = SteadyTime::InfiniteFuture();
   c.History("roles", absl::StrCat(record.services(active).name(), " is active: ", why), "ok", "", who);
   c.Log(0, absl::StrCat("roles confirmed: ", record.services(active).name(), " is active"));
   HastenTrafficRead(c);

@@ -441,7 +441,12 @@ v1::GetStatusResponse Loop::StatusNow(const std::string& group) {
   for (const std::string& feature : NotBuiltYet()) response.add_not_built_yet(feature);
   for (const auto& [name, runner] : groups_) {
     if (runner->removed() || (!group.empty() && name != group)) continue;
-    *response.add_groups() = runner->Status(now);
+    v1::GroupStatus* status = response.add_groups();
+    *status = runner->Status(now);
+    for (const std::string& kind : azure::NotCompared()) status->add_not_compared(kind);
+    for (const std::string& pattern : runner->settings().azure.verify_ignore) {
+      status->add_not_compared(absl::StrCat("ignored by sync.verify: ", pattern));
+    }
   }
   return response;
 }

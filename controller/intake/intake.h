@@ -48,7 +48,7 @@ struct Assignments {
 };
 
 struct AgentCounters {  // of one (probe region, agent name, result) since the start
-  std::string probe_region, agent, kind;  // kind: accepted | replayed | refused_…
+  std::string probe_region, agent, kind;  // kind: accepted | replayed | slowed | superseded | refused_…
   uint64_t count = 0;
 };
 

@@ -137,6 +137,26 @@ absl::Duration RpoNow(const v1::ServiceRecord& standby, absl::Time now) {
   return std::max(absl::ZeroDuration(), now - absl::FromUnixMillis(standby.recovery_point_ms()));
 }
 
+v1::Rto RtoOf(const v1::Failover& failover) {
+  // Each moment is at least the one before it: clocks may have been set in between.
+  int64_t start = failover.last_good_ms() != 0 ? failover.last_good_ms() : failover.first_failed_ms();
+  if (start == 0) start = failover.decided_ms();
+  const int64_t down = std::max(start, failover.down_ms());
+  const int64_t sent = std::max(down, failover.enable_sent_ms());
+  const int64_t switched = std::max(sent, failover.switched_ms());
+  const int64_t visible = std::max(switched, failover.visible_ms());
+  v1::Rto rto;
+  rto.set_detect_ms(down - start);
+  rto.set_decide_ms(sent - down);
+  rto.set_switch_ms(switched - sent);
+  rto.set_visible_ms(visible - switched);
+  rto.set_total_ms(visible - start);
+  rto.set_width_ms(failover.last_good_ms() == 0 ? 0 : std::max<int64_t>(0, failover.first_failed_ms() - failover.last_good_ms()));
+  rto.set_proved(failover.proved());
+  rto.set_to_switch_only(failover.visible_ms() == 0);
+  return rto;
+}
+
 std::string Describe(const v1::AzureError& error) {
   std::string text = error.http_status() != 0 ? absl::StrCat("HTTP ", error.http_status()) : "";
   if (!error.code().empty()) absl::StrAppend(&text, text.empty() ? "" : " ", error.code());

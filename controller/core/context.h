@@ -88,6 +88,8 @@ v1::Operation* FindOperation(v1::GroupRecord& record, const std::string& id);
 absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind);
 // RPO now of a standby (design.md §6.10, by recovery point): never flatters; Infinite when it holds nothing.
 absl::Duration RpoNow(const v1::ServiceRecord& standby, absl::Time now);
+// By phase, as far as the failover has come.
+v1::Rto RtoOf(const v1::Failover& failover);
 std::string Describe(const v1::AzureError& error);
 std::string FormatMs(int64_t ms);  // "2026-11-23T20:38:29Z"
 

@@ -30,12 +30,6 @@ BlockerSet Forced(const v1::Failover& failover) {
   return set;
 }
 
-// The earlier bound of the outage's start (design.md §7.11); without an outage, the decision.
-int64_t OutageStart(const v1::Failover& failover) {
-  if (failover.last_good_ms() != 0) return failover.last_good_ms();
-  return failover.first_failed_ms() != 0 ? failover.first_failed_ms() : failover.decided_ms();
-}
-
 void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   v1::Failover& failover = Open(c);
   failover.set_stage(stage);
@@ -43,7 +37,6 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   failover.set_outcome(outcome);
   const bool good = stage == v1::FAILOVER_STAGE_DONE;
   if (stage != v1::FAILOVER_STAGE_ABORTED) {
-    const int64_t end = failover.visible_ms() != 0 ? failover.visible_ms() : failover.switched_ms();
     v1::LastSwitch* last = nullptr;
     for (v1::LastSwitch& candidate : *c.record().mutable_last_switches()) {
       if (candidate.trigger() == failover.trigger()) last = &candidate;
@@ -52,7 +45,7 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
     last->set_trigger(failover.trigger());
     last->set_at_ms(failover.switched_ms());
     last->set_success(good);
-    last->set_rto_ms(end - OutageStart(failover));
+    *last->mutable_rto() = RtoOf(failover);
     last->set_rpo_ms(failover.rpo_ms());
   }
   c.seen().set_call = 0;
@@ -234,10 +227,9 @@ void AdvanceConfirming(Context& c) {
   }
   LookForVisibility(c);
   if (failover.visible_ms() != 0) {
-    const int64_t start = OutageStart(failover);
     return End(c, v1::FAILOVER_STAGE_DONE,
                absl::StrCat("seen through the public name", failover.proved() ? "" : " (not proved by servedBy)", ", RTO ",
-                            absl::FormatDuration(absl::Milliseconds(failover.visible_ms() - start))));
+                            absl::FormatDuration(absl::Milliseconds(RtoOf(failover).total_ms()))));
   }
   if (c.now.steady >= c.seen().confirm_deadline) {
     return End(c, v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN,

@@ -256,8 +256,8 @@ void FillPromise(const Look& c, v1::GroupStatus* out) {
   out->set_min_down_ms(absl::ToInt64Milliseconds(c.config.min_down_duration));
   out->set_forecast_rto_ms(-1);
   if (last.switched_ms() != 0) {
-    out->set_forecast_switch_ms(last.switched_ms() - last.decided_ms());
-    out->set_forecast_visible_ms(std::max<int64_t>(0, last.visible_ms() - last.switched_ms()));
+    out->set_forecast_switch_ms(RtoOf(last).switch_ms());
+    out->set_forecast_visible_ms(RtoOf(last).visible_ms());
     out->set_forecast_rto_ms(out->detection_bound_ms() + out->min_down_ms() + out->forecast_switch_ms() + out->forecast_visible_ms());
   }
   out->set_backup_p95_ms(absl::ToInt64Milliseconds(P95(c.record(), v1::OPERATION_KIND_BACKUP)));
@@ -272,7 +272,10 @@ void FillRecord(const Look& c, v1::GroupStatus* out) {
   const v1::GroupRecord& record = c.record();
   out->set_term(record.term());
   out->set_epoch(record.epoch());
-  if (!record.failover().id().empty()) *out->mutable_failover() = record.failover();
+  if (!record.failover().id().empty()) {
+    *out->mutable_failover() = record.failover();
+    *out->mutable_rto() = RtoOf(record.failover());
+  }
   if (record.approval().expires_ms() > c.wall_ms()) *out->mutable_approval() = record.approval();
   if (record.pause().active()) *out->mutable_pause() = record.pause();
   out->set_cooldown_until_ms(record.cooldown_until_ms() > c.wall_ms() ? record.cooldown_until_ms() : 0);

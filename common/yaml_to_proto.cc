@@ -1,9 +1,7 @@
 // ParseYaml of config_file.h: a YAML tree → a message, by protobuf reflection.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
-#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -200,7 +198,7 @@ class Mapper {
         FillMap(value, key, key_path, message, *field);
       } else if (field->is_repeated()) {
         FillList(value, key, key_path, message, *field);
-      } else if (Present(value, key, key_path, *field)) {
+      } else if (Present(value, key, key_path, Allowed(*field))) {
         FillValue(value, key_path, message, *field, false);
       }
     }
@@ -232,9 +230,9 @@ class Mapper {
   }
 
   bool Present(const YamlNode& value, const YamlNode& key, const std::string& path,
-               const FieldDescriptor& field) {
+               absl::string_view allowed) {
     if (value.kind != Kind::kNull) return true;
-    problems_.AddAt(key.place, path, absl::StrCat("found nothing; allowed: ", Allowed(field)));
+    problems_.AddAt(key.place, path, absl::StrCat("found nothing; allowed: ", allowed));
     return false;
   }
 
@@ -245,19 +243,20 @@ class Mapper {
 
   void FillList(const YamlNode& value, const YamlNode& key, const std::string& path,
                 Message& message, const FieldDescriptor& field) {
-    if (!Present(value, key, path, field)) return;
+    if (!Present(value, key, path, Allowed(field))) return;
     if (value.kind != Kind::kList) return Wrong(value, path, Allowed(field));
     for (size_t i = 0; i < value.items.size(); ++i) {
       const YamlNode& item = value.items[i];
       const std::string item_path = absl::StrCat(path, "[", i, "]");
       places_[item_path] = item.place;
-      if (Present(item, item, item_path, field)) FillValue(item, item_path, message, field, true);
+      if (Present(item, item, item_path, AllowedValue(field)))
+        FillValue(item, item_path, message, field, true);
     }
   }
 
   void FillMap(const YamlNode& value, const YamlNode& key, const std::string& path,
                Message& message, const FieldDescriptor& field) {
-    if (!Present(value, key, path, field)) return;
+    if (!Present(value, key, path, Allowed(field))) return;
     if (value.kind != Kind::kMap) return Wrong(value, path, Allowed(field));
     const FieldDescriptor& key_field = *field.message_type()->map_key();
     const FieldDescriptor& value_field = *field.message_type()->map_value();
@@ -266,7 +265,7 @@ class Mapper {
       const std::string entry_path = absl::StrCat(path, ".", entry_key.text);
       if (!CheckKey(entry_key, path, entry_path, lines)) continue;
       places_[entry_path] = entry_value.kind == Kind::kScalar ? entry_value.place : entry_key.place;
-      if (!Present(entry_value, entry_key, entry_path, value_field)) continue;
+      if (!Present(entry_value, entry_key, entry_path, AllowedValue(value_field))) continue;
       Message& entry = *message.GetReflection()->AddMessage(&message, &field);
       entry.GetReflection()->SetString(&entry, &key_field, entry_key.text);
       FillValue(entry_value, entry_path, entry, value_field, false);
@@ -286,7 +285,7 @@ class Mapper {
       if (node.kind == Kind::kScalar && !word.empty() && node.text == word) return;
       return Wrong(node, path, AllowedValue(field));
     }
-    if (node.kind != Kind::kScalar || !SetScalar(node, path, message, field, add)) {
+    if (node.kind != Kind::kScalar || !SetScalar(node, message, field, add)) {
       Wrong(node, path, AllowedWithHint(node, field));
     }
   }
@@ -318,8 +317,7 @@ class Mapper {
   }
 
   // False when the text is not of the field's type.
-  bool SetScalar(const YamlNode& node, const std::string&, Message& message,
-                 const FieldDescriptor& field, bool add) {
+  bool SetScalar(const YamlNode& node, Message& message, const FieldDescriptor& field, bool add) {
     const Reflection& reflection = *message.GetReflection();
     const auto set = [&](auto setter, auto adder, const auto& value) {
       (reflection.*(add ? adder : setter))(&message, &field, value);

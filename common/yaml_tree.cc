@@ -1,10 +1,12 @@
 #include "common/yaml_tree.h"
 
+#include <algorithm>
 #include <deque>
 #include <exception>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/utf8.h"
 #include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/exceptions.h"
@@ -29,7 +31,8 @@ ConfigPlace PlaceOf(const YAML::Mark& mark) { return {mark.line + 1, mark.column
 // aliases (also of themselves), merge keys and second documents.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(YamlNode& root) : root_(root) {}
+  TreeBuilder(absl::string_view text, YamlNode& root)
+      : lines_(absl::StrSplit(text, '\n')), root_(root) {}
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (++documents_ > 1) Refuse(mark, "found a second document; allowed: one document");
@@ -38,7 +41,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     RefuseAnchor(mark, anchor);
-    Leaf(mark, YamlNode::Kind::kNull);
+    Leaf(mark, YamlNode::Kind::kNull).place = PlaceBefore(mark);
   }
 
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
@@ -124,6 +127,21 @@ class TreeBuilder final : public YAML::EventHandler {
     return level.node.entries.emplace_back(std::move(level.key), std::move(node)).second;
   }
 
+  // The parser notices that nothing was written only at what follows: the last place before `mark`
+  // that is neither blank nor a comment of its own line.
+  ConfigPlace PlaceBefore(const YAML::Mark& mark) const {
+    for (int line = std::min(mark.line, static_cast<int>(lines_.size()) - 1); line >= 0; --line) {
+      absl::string_view text = lines_[static_cast<size_t>(line)];
+      if (line == mark.line) text = text.substr(0, static_cast<size_t>(mark.column));
+      const size_t last = text.find_last_not_of(" \t\r");
+      if (last != text.npos && text[text.find_first_not_of(" \t")] != '#') {
+        return {line + 1, static_cast<int>(last) + 1};
+      }
+    }
+    return PlaceOf(mark);
+  }
+
+  const std::vector<absl::string_view> lines_;
   YamlNode& root_;
   std::deque<Level> open_;
   int documents_ = 0;
@@ -166,7 +184,7 @@ bool ReadYaml(absl::string_view text, YamlNode& root, ConfigProblems& problems) 
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    TreeBuilder builder(root);
+    TreeBuilder builder(text, root);
     while (parser.HandleNextDocument(builder)) {
     }
     return true;

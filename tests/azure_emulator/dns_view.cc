@@ -96,7 +96,7 @@ std::string WireName(absl::string_view name) {
   std::string out;
   for (const absl::string_view label : absl::StrSplit(name, '.', absl::SkipEmpty())) {
     out.push_back(static_cast<char>(std::min<size_t>(label.size(), 63)));
-    out.append(label.substr(0, 63));
+    absl::StrAppend(&out, label.substr(0, 63));
   }
   out.push_back('\0');
   return out;

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs every test, and says how long each part took and what was skipped and why.
+#   tests/run.sh [--quick]     --quick: the dev build and its labels only (no sanitizers, no clang-tidy)
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tests/setup.sh
+. "$root/tests/setup.sh"
+# shellcheck source=tests/build.sh
+. "$root/tests/build.sh"
+
+quick=
+case ${1:-} in
+  --quick) quick=1 ;;
+  '') ;;
+  --help | -h) sed -n '2,3s/^# *//p' "$0"; exit 0 ;;
+  *) echo "run.sh: found \"$1\"; allowed: --quick" >&2; exit 2 ;;
+esac
+
+parts=()
+failed=()
+skipped=()
+passed_tests=0
+failed_tests=0
+
+part() {  # NAME COMMAND...
+  local name=$1 begun=$SECONDS status=0
+  shift
+  echo
+  echo "== $name"
+  "$@" || status=$?
+  parts+=("$(printf '%-28s %5.1f min  %s' "$name" "$(awk "BEGIN{print ($SECONDS-$begun)/60}")" "$([ "$status" = 0 ] && echo ok || echo FAILED)")")
+  [ "$status" = 0 ] || failed+=("$name")
+  return 0
+}
+
+tests_of() {  # PRESET LABEL [REGEX]: the ctest label of a build; counts its tests
+  local log=$root/build/$1-$2.log status=0
+  ctest --test-dir "$root/build/$1" -L "^$2$" ${3:+-R "$3"} --output-on-failure --no-tests=error -j 2 >"$log" 2>&1 || status=$?
+  [ "$status" = 0 ] && tail -n 4 "$log" || grep -vE '^ *[0-9]+/[0-9]+ Test +#.*Passed|^ *Start ' "$log" | tail -n 120
+  grep -E '\*\*\*Skipped' "$log" | sed -E 's/.*: ([^ ]+) .*/\1/' | sort -u >"$log.skipped"
+  while read -r name; do
+    skipped+=("$name ($1): $(grep -F -A40 "$name" "$log" | grep -m1 -oE 'Skipped: .*' || echo "see build/$(basename "$log")")")
+  done <"$log.skipped"
+  local total bad
+  total=$(grep -oE 'out of [0-9]+' "$log" | grep -oE '[0-9]+' | tail -n 1)
+  bad=$(grep -oE '[0-9]+ tests? failed out of' "$log" | grep -oE '^[0-9]+' | tail -n 1)
+  passed_tests=$((passed_tests + ${total:-0} - ${bad:-0}))
+  failed_tests=$((failed_tests + ${bad:-0}))
+  return "$status"
+}
+
+lint() {
+  local status=0 files base
+  python3 "$root/tests/check_layers.py" "$root" || status=1
+  mapfile -t files < <(cd "$root" && find common controller agent tests \( -name '*.cc' -o -name '*.h' \) -not -path '*/node_modules/*' | sort)
+  (cd "$root" && clang-format --dry-run --Werror "${files[@]}" 2>&1 | grep -E 'error' | cut -d: -f1 | sort | uniq -c) && status=1
+  (cd "$root" && bash -n tests/*.sh .ci/run) || status=1
+  return $status
+}
+
+# Only what changed: clang-tidy takes 7 to 18 s a file.
+tidy() {
+  local base changed
+  base=$(git -C "$root" rev-list -1 --before='12 hours ago' HEAD 2>/dev/null)
+  if [ -z "$base" ]; then
+    skipped+=("clang-tidy: no commit older than 12 hours to compare with")
+    return 0
+  fi
+  mapfile -t changed < <(cd "$root" && git diff --name-only --diff-filter=d "$base" -- 'common/*.cc' 'controller/*.cc' 'agent/*.cc' | head -n 12)
+  [ ${#changed[@]} -gt 0 ] || return 0
+  (cd "$root" && cmake --preset tidy >/dev/null && cmake --build --preset tidy --target failover_proto >/dev/null &&
+    printf '%s\n' "${changed[@]}" | xargs -P 2 -n 1 clang-tidy -p build/tidy --quiet 2>/dev/null)
+}
+
+npm_packages() {
+  command -v npm >/dev/null || { skipped+=("tests with Azurite and the SDK of Azure: no npm"); return 0; }
+  (cd "$root/tests/npm" && [ -d node_modules ] && cmp -s package-lock.json node_modules/.installed) && return 0
+  if (cd "$root/tests/npm" && timeout 300 npm ci --silent --no-audit --no-fund >"$root/build/npm.log" 2>&1 && cp package-lock.json node_modules/.installed); then
+    return 0
+  fi
+  skipped+=("tests with Azurite and the SDK of Azure: npm ci failed, see build/npm.log")
+}
+
+cd "$root" || exit 1
+mkdir -p build
+part "install" eval 'need build && need demo && need tests'
+part "npm packages" npm_packages
+part "build dev" build dev
+if [ ${#failed[@]} = 0 ]; then
+  part "lint" lint
+  for label in unit sim component e2e; do part "$label" tests_of dev "$label"; done
+  part "demo" "$root/tests/demo.sh" --once
+  if [ -z "$quick" ]; then
+    part "build asan" build asan
+    part "asan unit" tests_of asan unit
+    part "asan component" tests_of asan component
+    part "build tsan" build tsan
+    export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1"
+    part "tsan component" tests_of tsan component
+    unset TSAN_OPTIONS
+    part "clang-tidy" tidy
+  fi
+fi
+
+echo
+echo "== parts"
+printf '%s\n' "${parts[@]}"
+echo "total $((SECONDS / 60)) min"
+[ ${#skipped[@]} = 0 ] || { echo "== skipped"; printf '%s\n' "${skipped[@]}"; }
+[ ${#failed[@]} = 0 ] || { echo "== failed"; printf '%s\n' "${failed[@]}"; }
+echo
+echo "$passed_tests passed, $((failed_tests + (${#failed[@]} > 0 && failed_tests == 0 ? 1 : 0))) failed, ${#skipped[@]} skipped"
+[ ${#failed[@]} = 0 ]

@@ -1,0 +1,98 @@
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/sim/simulation.h"
+
+namespace failover::sim {
+namespace {
+
+constexpr uint64_t kSeeds = 520;
+
+// FAILOVER_SIM_SEED=N repeats one seed with everything that happens in it.
+bool OneSeed(uint64_t& seed) {
+  const char* text = std::getenv("FAILOVER_SIM_SEED");
+  return text != nullptr && absl::SimpleAtoi(text, &seed);
+}
+
+uint64_t Count(const char* variable, uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  uint64_t value = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
+}
+
+void Expect(uint64_t seed, const Outcome& outcome) {
+  if (outcome.objections.empty()) return;
+  ADD_FAILURE() << "seed " << seed << " breaks a rule; repeat it with: FAILOVER_SIM_SEED=" << seed
+                << " bin/sim --gtest_filter=Simulation.EveryRuleHoldsInEverySeed\n  "
+                << absl::StrJoin(outcome.objections, "\n  ");
+}
+
+TEST(Simulation, EveryRuleHoldsInEverySeed) {
+  uint64_t seed = 0;
+  if (OneSeed(seed)) return Expect(seed, Simulate(seed, {.trace = true}));
+  Coverage coverage;
+  uint64_t steps = 0;
+  const uint64_t seeds = Count("FAILOVER_SIM_SEEDS", kSeeds);
+  int failing = 0;
+  for (seed = 1; seed <= seeds && failing < 5; ++seed) {
+    const Outcome outcome = Simulate(seed, {});
+    Expect(seed, outcome);
+    failing += outcome.objections.empty() ? 0 : 1;
+    steps += outcome.steps;
+    for (const auto& [rule, times] : outcome.coverage) coverage[rule] += times;
+  }
+  std::printf("%llu seeds, %llu events; how often each rule was put to the test:\n", static_cast<unsigned long long>(seeds),
+              static_cast<unsigned long long>(steps));
+  for (const auto& [rule, times] : coverage) std::printf("  %-36s %lld\n", rule.c_str(), static_cast<long long>(times));
+  for (const std::string& rule : RulesToCover()) {
+    EXPECT_GT(coverage[rule], 0) << rule << " was never put to the test in " << seeds << " seeds";
+  }
+}
+
+TEST(Simulation, TheSameSeedGivesTheSameRun) {
+  for (uint64_t seed : {3u, 77u, 1234u}) {
+    const Outcome first = Simulate(seed, {}), second = Simulate(seed, {});
+    EXPECT_EQ(first.hash, second.hash) << "seed " << seed;
+    EXPECT_EQ(first.steps, second.steps);
+  }
+  EXPECT_NE(Simulate(3, {}).hash, Simulate(4, {}).hash);
+}
+
+// A fault planted in the shell, and the rule that must catch it.
+struct Bug {
+  const char* name;
+  Planted planted;
+  const char* rule;
+};
+
+class OracleTest : public ::testing::TestWithParam<Bug> {};
+
+TEST_P(OracleTest, ObjectsToThePlantedFault) {
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    for (const std::string& objection : Simulate(seed, {.planted = GetParam().planted}).objections) {
+      if (objection.find(GetParam().rule) == 0) return;
+    }
+  }
+  ADD_FAILURE() << "nobody noticed within 150 seeds";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Oracle, OracleTest,
+    ::testing::Values(Bug{"ReleaseEarly", Planted::kReleaseEarly, "intent_before_effect"},
+                      Bug{"BlindTraffic", Planted::kBlindTraffic, "traffic_says_standby"},
+                      Bug{"PostTwice", Planted::kPostTwice, "never_a_second_post"},
+                      Bug{"MadeUpFailures", Planted::kMadeUpFailures, "quorum_of_fresh_down_votes"},
+                      Bug{"ForgetCooldown", Planted::kForgetCooldown, "cooldown"},
+                      Bug{"TrustFingerprint", Planted::kTrustFingerprint, "nothing_is_lost"},
+                      Bug{"DeposedSends", Planted::kDeposedSends, "deposed_sends_nothing"},
+                      Bug{"DisableFirst", Planted::kDisableFirst, "never_an_empty_target"},
+                      Bug{"OldRecord", Planted::kOldRecord, "durable_numbers_only_grow"}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace failover::sim

@@ -35,11 +35,17 @@ void NoteRefused(const char* kind, const std::string& target, MessageNote& note)
 }
 
 // Reads on when it is destroyed.
-struct Hold {
-  std::weak_ptr<Stream> stream;
+class Hold {
+ public:
+  explicit Hold(std::weak_ptr<Stream> stream) : stream_(std::move(stream)) {}
   ~Hold() {
-    if (const std::shared_ptr<Stream> alive = stream.lock()) alive->ReadOn();
+    if (const std::shared_ptr<Stream> alive = stream_.lock()) alive->ReadOn();
   }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+ private:
+  const std::weak_ptr<Stream> stream_;
 };
 
 }  // namespace
@@ -124,7 +130,7 @@ void Stream::After(absl::Duration delay, void (*then)(Stream&)) {
   });
 }
 
-std::shared_ptr<void> Stream::MakeHold() { return std::make_shared<Hold>(Hold{weak_from_this()}); }
+std::shared_ptr<void> Stream::MakeHold() { return std::make_shared<Hold>(weak_from_this()); }
 
 void Stream::Refuse(grpc::StatusCode code, const char* kind, std::string why) {
   hub_->CountRefusal(peer_, agent_.instance, kind, why);

@@ -29,18 +29,19 @@ StartOutcome OutcomeOfStart(const HttpResponse& response, absl::string_view arm_
 
 // What the answer to GET of the handle means.
 //
-//   status            body, headers                         state
-//   202               Location absent or on ARM             kRunning (a new Location becomes the
-//   handle) 202               Location elsewhere                    kUnknown: refused, the old
-//   handle is kept 200               the service resource                  kSucceeded; kFailed if
-//   it says Failed 200               {"status": …}                         Succeeded kSucceeded;
-//   Failed, Canceled kFailed; else kRunning 200               {"error": {…}} kFailed 200 not JSON,
-//   or cut off                  kUnknown: read again 200               empty, or JSON of something
-//   else      kGone: says nothing; look for the effect 204, 404, 410     any kGone: the result is
-//   not known any more 401, 408, 429     any                                   kUnknown: transient
-//   403               x-ms-failure-cause: gateway           kUnknown: ARM refused the read, the
-//   operation goes on other 4xx         any                                   kFailed with
-//   error.code: the operation's own end other 2xx, 3xx, 5xx  any kUnknown
+//   status         body, headers                state
+//   202            Location absent, or on ARM   kRunning; a new Location becomes the handle
+//   202            Location elsewhere           kUnknown: refused, the old handle is kept
+//   200            the service resource         kSucceeded; kFailed if it is Failed, Canceled
+//   200            {"status": …}                its ends as named; else kRunning
+//   200            {"error": {…}}               kFailed
+//   200            not JSON, or cut off         kUnknown: read again
+//   200            empty, or something else     kGone: proves nothing; look for the effect
+//   204, 404, 410  any                          kGone: the result is not known any more
+//   401, 408, 429  any                          kUnknown: transient
+//   403            x-ms-failure-cause: gateway  kUnknown: ARM refused the read, nothing failed
+//   other 4xx      any                          kFailed with error.code: the operation's own end
+//   anything else  any                          kUnknown
 struct PollOutcome {
   core::OperationPolled::State state = core::OperationPolled::State::kUnknown;
   v1::AzureError error;

@@ -79,7 +79,7 @@ Tone ToneOfTarget(v1::RestoreStage stage) {
 }
 
 std::string RunLines(const v1::GroupStatus& group, const v1::SyncRun& run, const View& view) {
-  const int64_t expected = run.backup_only() ? group.backup_p95_ms() : group.sync_cycle_p95_ms();
+  const int64_t expected = group.sync_cycle_p95_ms();
   std::string head =
       absl::StrCat("run ", Clean(run.id()), " by ", Clean(run.trigger()),
                    run.who().empty() ? "" : absl::StrCat(" (", Clean(run.who()), ")"), ", ",

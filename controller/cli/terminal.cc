@@ -54,7 +54,10 @@ SignalStop::SignalStop() {
       const timespec tick{0, 100'000'000};
       const int signal = sigtimedwait(&set, nullptr, &tick);
       if (signal < 0) continue;
-      if (signal != SIGWINCH) source_.request_stop();
+      if (signal != SIGWINCH) {
+        RequestStop();
+        continue;
+      }
       const std::lock_guard lock(mutex_);
       resized_ = true;
       changed_.notify_all();
@@ -67,6 +70,12 @@ SignalStop::~SignalStop() {
   thread_.join();
   const sigset_t set = Signals();
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void SignalStop::RequestStop() {
+  source_.request_stop();
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
 }
 
 void SignalStop::Wait(absl::Duration length) {

@@ -35,6 +35,7 @@ class SignalStop {
  public:
   SignalStop();
   ~SignalStop();
+  void RequestStop();
   std::stop_token token() const { return source_.get_token(); }
   // Returns after `length`, at a stop, or when the terminal has changed its size.
   void Wait(absl::Duration length);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -144,6 +145,11 @@ class PollServer : public HttpServer {
   }
 
   void Run() {
+    // OpenSSL writes without MSG_NOSIGNAL; blocked, the signal becomes EPIPE.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::vector<pollfd> fds;
     while (FollowOrders()) {
       fds.clear();

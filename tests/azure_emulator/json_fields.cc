@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 
 namespace failover::emulator {
@@ -73,7 +74,12 @@ bool ParseSpan(absl::string_view text, absl::Duration& out) {
   return true;
 }
 
-std::string FormatSpan(absl::Duration span) { return absl::StrCat(absl::ToDoubleSeconds(span), "s"); }
+std::string FormatSpan(absl::Duration span) {
+  std::string text = absl::StrFormat("%.9f", absl::ToDoubleSeconds(span));
+  text.resize(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + "s";
+}
 
 Fields::Fields(const Json& object, std::string where, std::vector<std::string>& problems)
     : object_(object), where_(std::move(where)), problems_(problems) {

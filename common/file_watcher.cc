@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/config_file.h"
 #include "common/digest.h"
 #include "common/log.h"
@@ -77,8 +77,8 @@ class Watch {
     });
     while (!stop.stop_requested()) {
       if (Wait(recheck_)) {
-        const absl::Time until = absl::Now() + kLongestDebounce;
-        while (!stop.stop_requested() && absl::Now() < until && Wait(kQuiet)) {
+        const SteadyTime until = RealClock().Steady() + kLongestDebounce;
+        while (!stop.stop_requested() && RealClock().Steady() < until && Wait(kQuiet)) {
         }
       }
       if (stop.stop_requested()) return;
@@ -101,13 +101,12 @@ class Watch {
   // True when an event about one of the files came within `timeout`; false then or when woken to
   // stop.
   bool Wait(absl::Duration timeout) {
-    const absl::Time until = absl::Now() + timeout;
-    for (absl::Duration left = timeout; left > absl::ZeroDuration(); left = until - absl::Now()) {
+    const SteadyTime until = RealClock().Steady() + timeout;
+    for (absl::Duration left = timeout; left > absl::ZeroDuration();
+         left = until - RealClock().Steady()) {
       std::array<pollfd, 2> fds = {{{wake_.get(), POLLIN, 0}, {inotify_.get(), POLLIN, 0}}};
-      const absl::Duration slice =
-          std::min(left, timeout);  // the wall clock may have been set back
       const int n =
-          poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(slice)) + 1);
+          poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
       if (n < 0 && errno != EINTR) return false;
       if (fds[0].revents != 0) return false;
       if (n > 0 && fds[1].revents != 0 && ReadEvents()) return true;

@@ -30,9 +30,10 @@ struct Exchange {
   std::stop_token stop;
   HttpResponse response;
   size_t header_bytes = 0;
-  int attempts = 0;         // times that a connection was ready and the request about to be written
-  bool too_long = false;    // the answer exceeds its bound
-  bool sent_twice = false;  // libcurl wanted to repeat a request that must not be repeated
+  int attempts = 0;  // times that a connection was ready and the request about to be written
+  bool headers_ended = false;  // by their empty line
+  bool too_long = false;       // the answer exceeds its bound
+  bool sent_twice = false;     // libcurl wanted to repeat a request that must not be repeated
 };
 
 bool IsRepeatable(absl::string_view method) { return method == "GET" || method == "HEAD"; }
@@ -61,8 +62,10 @@ size_t OnHeader(char* bytes, size_t, size_t size, void* data) {
   }
   if (absl::StartsWith(line, "HTTP/")) {  // again after a 1xx answer
     exchange.response.headers.clear();
+    exchange.headers_ended = false;
     return size;
   }
+  exchange.headers_ended = line == "\r\n" || line == "\n";
   const size_t colon = line.find(':');
   if (colon != line.npos) {
     exchange.response.headers.emplace_back(
@@ -163,14 +166,16 @@ class CurlHttpClient final : public HttpClient {
     if (easy_ == nullptr || multi_ == nullptr) {
       return {std::nullopt, absl::InternalError("libcurl cannot be initialised"), false};
     }
-    Exchange exchange{&request, options_.stop, {}, 0, 0, false, false};
+    Exchange exchange;
+    exchange.request = &request;
+    exchange.stop = options_.stop;
     char error[CURL_ERROR_SIZE] = "";
     const auto headers = HeaderList(request);
     Prepare(request, exchange, headers.get(), error);
     const CURLcode result = Perform();
     HttpResult answer;
     answer.maybe_sent = exchange.attempts > 0;
-    if (result == CURLE_OK) {
+    if (result == CURLE_OK && exchange.headers_ended) {
       long status = 0;  // NOLINT(runtime/int)
       curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
       exchange.response.status = static_cast<int>(status);
@@ -194,6 +199,8 @@ class CurlHttpClient final : public HttpClient {
     if (exchange.sent_twice) {
       return "the connection closed before the answer; the server may have acted on the request";
     }
+    // libcurl takes headers that end with the connection for complete ones.
+    if (result == CURLE_OK) return "the connection closed amid the headers of the answer";
     return absl::StrCat(curl_easy_strerror(result), error.empty() ? "" : ": ", error);
   }
 

@@ -70,8 +70,8 @@ void StoreBackup(World& world, const Service& service, Operation& operation) {
     }
     (void)world.blobs().CreateContainer(operation.account, operation.container, operation.end);
   }
-  const absl::Status stored = world.blobs().Put(operation.account, operation.container,
-                                                operation.blob, bytes, time);
+  const absl::Status stored =
+      world.blobs().Put(operation.account, operation.container, operation.blob, bytes, time);
   if (!stored.ok()) {
     Fail(operation, 400, ErrorCode(world, "storageDenied", "BackupFailed"), stored.message());
   }

@@ -43,11 +43,9 @@ void ClassifyService(const Request& request, const std::vector<std::string>& s,
                      : request.method == "PATCH"  ? "patchService"
                      : request.method == "DELETE" ? "deleteService"
                                                   : "putService";
-  } else if (s.size() == 9 && request.method == "POST" &&
-             absl::EqualsIgnoreCase(s[8], "backup")) {
+  } else if (s.size() == 9 && request.method == "POST" && absl::EqualsIgnoreCase(s[8], "backup")) {
     what.operation = "backup";
-  } else if (s.size() == 9 && request.method == "POST" &&
-             absl::EqualsIgnoreCase(s[8], "restore")) {
+  } else if (s.size() == 9 && request.method == "POST" && absl::EqualsIgnoreCase(s[8], "restore")) {
     what.operation = "restore";
   } else if (absl::EqualsIgnoreCase(s[8], "operationresults")) {
     what.operation = "poll";
@@ -79,8 +77,9 @@ std::optional<Answer> CheckApiVersion(const World& world, const Request& request
   const auto query = request.Query();
   const auto it = query.find("api-version");
   if (it == query.end() || it->second.empty()) {
-    return ArmError(400, "MissingApiVersionParameter",
-                    "The api-version query parameter (?api-version=) is required for all requests.");
+    return ArmError(
+        400, "MissingApiVersionParameter",
+        "The api-version query parameter (?api-version=) is required for all requests.");
   }
   const std::string& version = it->second;
   if (!ValidApiVersion(version)) {
@@ -92,14 +91,14 @@ std::optional<Answer> CheckApiVersion(const World& world, const Request& request
       !apim ? "2015-11-01" : (world.switches.legacy_api_versions ? "2014-02-14" : "2021-04-01");
   if (version < oldest) {
     return ArmError(400, "NoRegisteredProviderFound",
-                    absl::StrCat("No registered resource provider found for API version '",
-                                 version, "' for type '", type, "'."));
+                    absl::StrCat("No registered resource provider found for API version '", version,
+                                 "' for type '", type, "'."));
   }
   if (service != nullptr && !service->min_api_version.empty() &&
       version < service->min_api_version) {
     return ArmError(400, "InvalidApiVersionParameter",
-                    absl::StrCat("The service allows API versions from ",
-                                 service->min_api_version, " on; found ", version, "."));
+                    absl::StrCat("The service allows API versions from ", service->min_api_version,
+                                 " on; found ", version, "."));
   }
   return std::nullopt;
 }
@@ -170,8 +169,9 @@ Answer DispatchArm(World& world, const Request& request, LogEntry& entry, absl::
   if (ResourceAt(s, "Microsoft.Network", "trafficManagerProfiles") != 0) {
     const bool child = s.size() >= 9;
     const std::string kind =
-        child ? (s[8].empty() ? s[8] : absl::StrCat(absl::AsciiStrToLower(s[8].substr(0, 1)),
-                                                    s[8].substr(1)))
+        child ? (s[8].empty()
+                     ? s[8]
+                     : absl::StrCat(absl::AsciiStrToLower(s[8].substr(0, 1)), s[8].substr(1)))
               : "";
     const std::string verb = IsRead(request)              ? "read"
                              : request.method == "DELETE" ? "delete"
@@ -180,8 +180,8 @@ Answer DispatchArm(World& world, const Request& request, LogEntry& entry, absl::
                                             child ? absl::StrCat(kind, "/") : "", verb);
     const std::string scope = absl::StrCat("/", absl::StrJoin(s, "/"));
     if (auto refused = Authorize(caller, action, scope)) return *refused;
-    if (auto bad = CheckApiVersion(world, request, "Microsoft.Network/trafficManagerProfiles",
-                                   nullptr)) {
+    if (auto bad =
+            CheckApiVersion(world, request, "Microsoft.Network/trafficManagerProfiles", nullptr)) {
       return *bad;
     }
     const TrafficProfile* profile = FindProfile(world, s[7]);
@@ -198,9 +198,8 @@ Answer DispatchArm(World& world, const Request& request, LogEntry& entry, absl::
 Answer Throttled(absl::Duration wait) {
   Answer answer = ArmError(429, "SubscriptionRequestsThrottled",
                            "Number of requests for subscription exceeded the limit.");
-  answer.Set("Retry-After",
-             absl::StrCat(std::max<int64_t>(1, static_cast<int64_t>(
-                                                   std::ceil(absl::ToDoubleSeconds(wait))))));
+  answer.Set("Retry-After", absl::StrCat(std::max<int64_t>(
+                                1, static_cast<int64_t>(std::ceil(absl::ToDoubleSeconds(wait))))));
   return answer;
 }
 
@@ -215,8 +214,8 @@ std::optional<Answer> TakeToken(World& world, const Request& request, absl::Time
   TokenBucket& bucket = BucketOf(world, request);
   if (bucket.filled != absl::InfinitePast()) {
     bucket.level = std::min(
-        bucket.burst,
-        bucket.level + bucket.per_second * std::max(0.0, absl::ToDoubleSeconds(now - bucket.filled)));
+        bucket.burst, bucket.level + bucket.per_second *
+                                         std::max(0.0, absl::ToDoubleSeconds(now - bucket.filled)));
   }
   bucket.filled = now;
   if (bucket.level < 1) return Throttled(absl::Seconds((1 - bucket.level) / bucket.per_second));
@@ -241,10 +240,10 @@ void AddArmHeaders(World& world, const Request& request, LogEntry& entry, Answer
              correlation.empty() ? id : std::string(correlation.substr(0, 64)));
   answer.Set("x-ms-routing-request-id", absl::StrCat("EMULATOR:", time, ":", id));
   answer.Set("Server", "Microsoft-HTTPAPI/2.0");
-  const char* kind = entry.what.operation == "getService"  ? "resource-requests"
-                     : IsRead(request)                     ? "reads"
-                     : request.method == "DELETE"          ? "deletes"
-                                                           : "writes";
+  const char* kind = entry.what.operation == "getService" ? "resource-requests"
+                     : IsRead(request)                    ? "reads"
+                     : request.method == "DELETE"         ? "deletes"
+                                                          : "writes";
   answer.Set(absl::StrCat("x-ms-ratelimit-remaining-subscription-", kind),
              absl::StrCat(static_cast<int64_t>(BucketOf(world, request).level)));
   if (answer.status >= 400 && answer.Header("x-ms-failure-cause").empty() &&

@@ -19,8 +19,8 @@ RequestClass Classify(const Request& request);
 
 // POST /{tenant}/oauth2/v2.0/token (azure.md §6.1).
 Answer HandleToken(World& world, const Request& request, absl::Time now);
-// Checks the bearer token of a request for `audience` ("https://management.azure.com"); sets `caller`, or
-// gives the 401 answer.
+// Checks the bearer token of a request for `audience` ("https://management.azure.com"); sets
+// `caller`, or gives the 401 answer.
 std::optional<Answer> Authenticate(const World& world, const Request& request,
                                    absl::string_view audience, absl::Time now, Caller& caller);
 // The 403 answer unless the caller may do `action` on `scope` (azure.md §9).

@@ -25,8 +25,8 @@ bool IsInBackup(absl::string_view entity_path) {
 }
 
 BackupContent Snapshot(const Service& service, absl::string_view api_version, absl::Time now) {
-  BackupContent content{service.Id(), service.sku, std::string(api_version), service.capacity, now,
-                        Json::object()};
+  BackupContent content{service.Id(),     service.sku, std::string(api_version),
+                        service.capacity, now,         Json::object()};
   for (const auto& [key, entity] : service.entities) {
     if (IsInBackup(key)) content.entities[entity.path] = entity.properties;
   }

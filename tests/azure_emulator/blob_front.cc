@@ -47,11 +47,13 @@ Answer BlobError(int status, const std::string& code, const std::string& message
   pugi::xml_node error = document.append_child("Error");
   AddText(error, "Code", code);
   AddText(error, "Message", message);
-  return {status, {{"Content-Type", "application/xml"}, {"x-ms-error-code", code}},
-          ToText(document)};
+  return {
+      status, {{"Content-Type", "application/xml"}, {"x-ms-error-code", code}}, ToText(document)};
 }
 
-Answer BlobMissing() { return BlobError(404, "BlobNotFound", "The specified blob does not exist."); }
+Answer BlobMissing() {
+  return BlobError(404, "BlobNotFound", "The specified blob does not exist.");
+}
 
 Answer ConditionNotMet() {
   return BlobError(412, "ConditionNotMet",
@@ -107,8 +109,8 @@ std::optional<Answer> CheckBlobCaller(const World& world, const Request& request
   if (absl::StartsWith(header, "SharedKey ")) return CheckSharedKey(world, request, account, now);
   Caller caller;
   if (auto refused = Authenticate(world, request, "https://storage.azure.com", now, caller)) {
-    Answer answer = BlobError(401, "InvalidAuthenticationInfo",
-                              "Server failed to authenticate the request.");
+    Answer answer =
+        BlobError(401, "InvalidAuthenticationInfo", "Server failed to authenticate the request.");
     answer.Set("WWW-Authenticate", refused->Header("www-authenticate"));
     return answer;
   }
@@ -166,7 +168,7 @@ Answer ListBlobs(const Request& request, const std::string& account, const std::
   pugi::xml_document document = NewDocument();
   pugi::xml_node root = document.append_child("EnumerationResults");
   root.append_attribute("ServiceEndpoint") =
-      absl::StrCat("http://", request.Header("host"), "/", account, "/").c_str();
+      absl::StrCat("https://", request.Header("host"), "/", account, "/").c_str();
   root.append_attribute("ContainerName") = name.c_str();
   if (!prefix.empty()) AddText(root, "Prefix", prefix);
   pugi::xml_node list = root.append_child("Blobs");

@@ -63,8 +63,8 @@ class MemoryBlobs : public BlobStore {
   uint64_t etags_ = 0;
 };
 
-// Path-style blob endpoint ("http://127.0.0.1:10000"), Shared Key; `keys` maps account → base64 key.
-// Blocking, at most 5 s a call.
+// Path-style blob endpoint ("http://127.0.0.1:10000"), Shared Key; `keys` maps account → base64
+// key. Blocking, at most 5 s a call.
 std::unique_ptr<BlobStore> NewExternalBlobs(std::string endpoint, std::string ca_file,
                                             std::map<std::string, std::string> keys);
 

@@ -43,8 +43,7 @@ absl::Status MemoryBlobs::CreateContainer(const std::string& account, const std:
 }
 
 absl::Status MemoryBlobs::Put(const std::string& account, const std::string& container,
-                              const std::string& blob, const std::string& content,
-                              absl::Time now) {
+                              const std::string& blob, const std::string& content, absl::Time now) {
   if (absl::Status found = FindContainer(account, container); !found.ok()) return found;
   Blob& stored = accounts[account][container].blobs[blob];
   stored = Blob{content, "application/octet-stream", {}, now, now, NextEtag(now)};

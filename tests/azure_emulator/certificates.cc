@@ -64,10 +64,11 @@ Certificate Make(const Wanted& wanted, const Key& key, X509* issuer, EVP_PKEY* i
   if (issuer_key == nullptr) issuer_key = key.get();
   X509_set_issuer_name(raw, X509_get_subject_name(issuer));
   const bool authority = wanted.alternatives.empty();
-  bool good = AddExtension(raw, issuer, NID_basic_constraints,
-                           authority ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
-              AddExtension(raw, issuer, NID_key_usage,
-                           authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+  bool good =
+      AddExtension(raw, issuer, NID_basic_constraints,
+                   authority ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
+      AddExtension(raw, issuer, NID_key_usage,
+                   authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
   if (authority) good = good && AddExtension(raw, issuer, NID_subject_key_identifier, "hash");
   if (!authority) {
     good = good && AddExtension(raw, issuer, NID_ext_key_usage, "serverAuth") &&

@@ -24,8 +24,8 @@ class CertificateAuthority {
   ~CertificateAuthority();
 
   const std::string& pem() const { return pem_; }
-  // A server certificate for these host names and IPv4 addresses. `mode`: good, wrongName (for another
-  // host), expired (yesterday), selfSigned (by a key of its own).
+  // A server certificate for these host names and IPv4 addresses. `mode`: good, wrongName (for
+  // another host), expired (yesterday), selfSigned (by a key of its own).
   absl::StatusOr<TlsContext> Issue(const std::vector<std::string>& hosts,
                                    const std::vector<std::string>& addresses,
                                    const std::string& mode) const;

@@ -21,7 +21,7 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   int fd() const { return fd_; }
-  short Events() const;        // for poll()
+  short Events() const;                              // for poll()
   absl::Time Deadline() const { return deadline_; }  // Step() is due then even without events
   // Does what can be done; false when the connection is over.
   bool Step(const HttpServerOptions& options, absl::Time now);
@@ -31,8 +31,8 @@ class Connection {
   enum class State { kHandshake, kRead, kDelay, kWrite, kDrip, kSilent };
 
   bool Handshake();
-  bool Fill();          // socket → input_; false at the end
-  bool Flush();         // output_ → socket; false on error
+  bool Fill();   // socket → input_; false at the end
+  bool Flush();  // output_ → socket; false on error
   bool StepRead(const HttpServerOptions& options, absl::Time now);
   bool StepDrip(absl::Time now);
   bool StepSilent();

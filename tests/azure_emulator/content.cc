@@ -9,8 +9,8 @@ namespace failover::emulator {
 namespace {
 
 constexpr std::array<absl::string_view, 16> kDomains = {
-    "orders",  "customers", "payments", "catalogue", "stock",   "shipping", "returns",  "invoices",
-    "pricing", "loyalty",   "reviews",  "search",    "stores",  "staff",    "identity", "documents"};
+    "orders",  "customers", "payments", "catalogue", "stock",  "shipping", "returns",  "invoices",
+    "pricing", "loyalty",   "reviews",  "search",    "stores", "staff",    "identity", "documents"};
 constexpr std::array<absl::string_view, 5> kVerbs = {"GET", "POST", "PUT", "DELETE", "PATCH"};
 constexpr std::array<absl::string_view, 5> kVerbNames = {"read", "create", "replace", "remove",
                                                          "change"};
@@ -61,11 +61,12 @@ void PutPristine(Filler& put) {
                                          {"builtIn", true},
                                          {"type", "system"}});
   }
-  put("users/1", {{"firstName", "Administrator"},
-                  {"lastName", ""},
-                  {"email", "admin@contoso.com"},
-                  {"state", "active"},
-                  {"identities", Json::array({{{"provider", "Azure"}, {"id", "admin@contoso.com"}}})}});
+  put("users/1",
+      {{"firstName", "Administrator"},
+       {"lastName", ""},
+       {"email", "admin@contoso.com"},
+       {"state", "active"},
+       {"identities", Json::array({{{"provider", "Azure"}, {"id", "admin@contoso.com"}}})}});
   put("groups/administrators/users/1", Json::object());
   put("groups/developers/users/1", Json::object());
   put("apis/echo-api", {{"displayName", "Echo API"},
@@ -78,19 +79,17 @@ void PutPristine(Filler& put) {
   for (const absl::string_view name :
        {"create-resource", "modify-resource", "remove-resource", "retrieve-header-only",
         "retrieve-resource", "retrieve-resource-cached"}) {
-    put(absl::StrCat("apis/echo-api/operations/", name), {{"displayName", std::string(name)},
-                                                          {"method", "GET"},
-                                                          {"urlTemplate", "/resource"}});
+    put(absl::StrCat("apis/echo-api/operations/", name),
+        {{"displayName", std::string(name)}, {"method", "GET"}, {"urlTemplate", "/resource"}});
   }
   for (const bool starter : {true, false}) {
     const std::string name = starter ? "starter" : "unlimited";
-    put(absl::StrCat("products/", name),
-        {{"displayName", starter ? "Starter" : "Unlimited"},
-         {"description", "Comes with the service."},
-         {"subscriptionRequired", true},
-         {"approvalRequired", !starter},
-         {"subscriptionsLimit", 1},
-         {"state", "published"}});
+    put(absl::StrCat("products/", name), {{"displayName", starter ? "Starter" : "Unlimited"},
+                                          {"description", "Comes with the service."},
+                                          {"subscriptionRequired", true},
+                                          {"approvalRequired", !starter},
+                                          {"subscriptionsLimit", 1},
+                                          {"state", "published"}});
     put(absl::StrCat("products/", name, "/apis/echo-api"), Json::object());
     for (const absl::string_view group : {"administrators", "developers", "guests"}) {
       put(absl::StrCat("products/", name, "/groups/", group), Json::object());
@@ -132,23 +131,22 @@ void PutApi(Filler& put, Draw& draw, int number) {
             {"subscriptionRequired", true},
             {"isCurrent", true}});
   put(absl::StrCat(api, "/policies/policy"),
-      PolicyProperties(Policy(absl::StrFormat(
-          "    <rate-limit-by-key calls=\"%d\" renewal-period=\"60\" "
-          "counter-key=\"@(context.Subscription.Id)\" />\r\n"
-          "    <set-backend-service backend-id=\"%s\" />\r\n",
-          60 + 60 * draw.Below(10), domain))));
+      PolicyProperties(
+          Policy(absl::StrFormat("    <rate-limit-by-key calls=\"%d\" renewal-period=\"60\" "
+                                 "counter-key=\"@(context.Subscription.Id)\" />\r\n"
+                                 "    <set-backend-service backend-id=\"%s\" />\r\n",
+                                 60 + 60 * draw.Below(10), domain))));
   const int operations = 3 + draw.Below(5);
   for (int i = 0; i < operations; ++i) {
     const size_t verb = static_cast<size_t>(i) % kVerbs.size();
     const std::string operation =
         absl::StrCat(api, "/operations/", kVerbNames[verb], i < 5 ? "" : "-all");
-    put(operation,
-        {{"displayName", absl::StrCat(kVerbNames[verb], " ", domain)},
-         {"method", std::string(kVerbs[verb])},
-         {"urlTemplate", i < 5 && verb != 1 ? "/{id}" : "/"},
-         {"templateParameters",
-          Json::array({{{"name", "id"}, {"type", "string"}, {"required", true}}})},
-         {"responses", Json::array({{{"statusCode", verb == 1 ? 201 : 200}}})}});
+    put(operation, {{"displayName", absl::StrCat(kVerbNames[verb], " ", domain)},
+                    {"method", std::string(kVerbs[verb])},
+                    {"urlTemplate", i < 5 && verb != 1 ? "/{id}" : "/"},
+                    {"templateParameters",
+                     Json::array({{{"name", "id"}, {"type", "string"}, {"required", true}}})},
+                    {"responses", Json::array({{{"statusCode", verb == 1 ? 201 : 200}}})}});
     if (draw.Below(4) == 0) {
       put(absl::StrCat(operation, "/policies/policy"),
           PolicyProperties(Policy("    <cache-lookup vary-by-developer=\"false\" "
@@ -170,9 +168,9 @@ void PutProducts(Filler& put, Draw& draw, int apis) {
                {"approvalRequired", product == "partners"},
                {"state", "published"}});
     put(absl::StrCat(path, "/policies/policy"),
-        PolicyProperties(Policy(absl::StrFormat(
-            "    <quota calls=\"%d\" renewal-period=\"86400\" />\r\n",
-            10000 * (1 + draw.Below(50))))));
+        PolicyProperties(
+            Policy(absl::StrFormat("    <quota calls=\"%d\" renewal-period=\"86400\" />\r\n",
+                                   10000 * (1 + draw.Below(50))))));
     put(absl::StrCat(path, "/groups/developers"), Json::object());
     for (int i = 0; i < apis && i < static_cast<int>(kDomains.size()); ++i) {
       if (draw.Below(3) != 0) put(absl::StrCat(path, "/apis/", kDomains[i]), Json::object());
@@ -212,8 +210,9 @@ void PutSettings(Filler& put, Draw& draw) {
   put("policyFragments/trace-headers",
       {{"description", "Passes trace headers on."},
        {"format", "xml"},
-       {"value", "<fragment>\r\n  <set-header name=\"traceparent\" exists-action=\"skip\" />\r\n"
-                 "</fragment>"}});
+       {"value",
+        "<fragment>\r\n  <set-header name=\"traceparent\" exists-action=\"skip\" />\r\n"
+        "</fragment>"}});
 }
 
 void PutPeople(Filler& put, Draw& draw) {

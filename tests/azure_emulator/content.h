@@ -5,13 +5,13 @@
 
 namespace failover::emulator {
 
-// What Azure puts into a new service: echo-api, two products with their subscriptions, three groups, one
-// user and the global policy. Replaces everything.
+// What Azure puts into a new service: echo-api, two products with their subscriptions, three
+// groups, one user and the global policy. Replaces everything.
 void FillPristine(World& world, Service& service, absl::Time now);
 
-// A configuration as companies have it: `apis` APIs with operations and policies, products, named values
-// (some secret), backends, users, groups, subscriptions, loggers and certificates, on top of the
-// pristine content. The same (seed, apis) makes the same entities on every service.
+// A configuration as companies have it: `apis` APIs with operations and policies, products, named
+// values (some secret), backends, users, groups, subscriptions, loggers and certificates, on top of
+// the pristine content. The same (seed, apis) makes the same entities on every service.
 void FillRealistic(World& world, Service& service, uint64_t seed, int apis, absl::Time now);
 
 // "pristine", "empty" or "realistic"; the text names what is wrong otherwise.

@@ -15,10 +15,14 @@ namespace {
 
 const char* FrontName(Front front) {
   switch (front) {
-    case Front::kArm: return "arm";
-    case Front::kBlob: return "blob";
-    case Front::kControl: return "control";
-    case Front::kGateway: return "gateway";
+    case Front::kArm:
+      return "arm";
+    case Front::kBlob:
+      return "blob";
+    case Front::kControl:
+      return "control";
+    case Front::kGateway:
+      return "gateway";
   }
   return "";
 }
@@ -66,9 +70,9 @@ Answer ReplaceWorld(World& world, const Request& request, absl::Time now, absl::
     const Service* old = FindService(world, key);
     const std::string address = old == nullptr ? "" : old->gateway.address;
     if (address == service.gateway.address) continue;
-    return Problems({absl::StrCat("services: found address '", service.gateway.address,
-                                  "' of service ", service.name, "; allowed: '", address,
-                                  "' as at the start")});
+    return Problems(
+        {absl::StrCat("services: found address '", service.gateway.address, "' of service ",
+                      service.name, "; allowed: '", address, "' as at the start")});
   }
   if (read->neutral_address != world.neutral_address) {
     return Problems({absl::StrCat("neutral.address: found '", read->neutral_address,
@@ -94,8 +98,8 @@ Answer Requests(World& world, const Request& request) {
   for (const auto& [name, value] : query) {
     if (name == "after" ? !absl::SimpleAtoi(value, &after)
                         : name != "all" || (value != "true" && value != "false")) {
-      problems.push_back(absl::StrCat(name, ": found '", value,
-                                      "'; allowed: after=NUMBER, all=true|false"));
+      problems.push_back(
+          absl::StrCat(name, ": found '", value, "'; allowed: after=NUMBER, all=true|false"));
     }
   }
   if (!problems.empty()) return Problems(problems);
@@ -300,7 +304,8 @@ Answer UnknownThing(absl::string_view what) {
 
 Answer WrongMethod(const Request& request, absl::string_view allowed) {
   Answer answer = JsonAnswer(
-      405, {{"problems", {absl::StrCat("method: found ", request.method, "; allowed: ", allowed)}}});
+      405,
+      {{"problems", {absl::StrCat("method: found ", request.method, "; allowed: ", allowed)}}});
   answer.Set("Allow", allowed);
   return answer;
 }

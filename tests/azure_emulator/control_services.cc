@@ -38,8 +38,7 @@ Answer Configure(World& world, const Request& request, Service& service, absl::T
     f.Int("apis", apis, 0, 1000);
   });
   if (bad) return *bad;
-  const absl::Status filled =
-      Fill(world, service, kind, static_cast<uint64_t>(seed), apis, now);
+  const absl::Status filled = Fill(world, service, kind, static_cast<uint64_t>(seed), apis, now);
   if (!filled.ok()) return Problems({std::string(filled.message())});
   return JsonAnswer(200, ServiceJson(service));
 }
@@ -184,8 +183,7 @@ void ReadProfileChange(Fields& f, TrafficProfile& profile) {
 
 }  // namespace
 
-Answer ControlServices(World& world, const Request& request, const Segments& rest,
-                       absl::Time now) {
+Answer ControlServices(World& world, const Request& request, const Segments& rest, absl::Time now) {
   Service* service = rest.empty() ? nullptr : FindService(world, rest[0]);
   if (service == nullptr) {
     return UnknownThing(absl::StrCat("service ", rest.empty() ? "(no name)" : rest[0]));
@@ -243,8 +241,7 @@ Answer ControlAccounts(World& world, const Request& request, const Segments& res
   return JsonAnswer(200, Json::object());
 }
 
-Answer ControlProfiles(World& world, const Request& request, const Segments& rest,
-                       absl::Time now) {
+Answer ControlProfiles(World& world, const Request& request, const Segments& rest, absl::Time now) {
   TrafficProfile* profile = rest.size() == 1 ? FindProfile(world, rest[0]) : nullptr;
   if (profile == nullptr) {
     return UnknownThing(absl::StrCat("Traffic Manager profile ", absl::StrJoin(rest, "/")));

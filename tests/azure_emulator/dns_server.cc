@@ -63,8 +63,8 @@ void DnsServer::Run() {
     if (poll(&fd, 1, kWaitMs) <= 0) continue;
     sockaddr_in peer{};
     socklen_t size = sizeof(peer);
-    const ssize_t n = recvfrom(socket_, buffer, sizeof(buffer), 0,
-                               reinterpret_cast<sockaddr*>(&peer), &size);
+    const ssize_t n =
+        recvfrom(socket_, buffer, sizeof(buffer), 0, reinterpret_cast<sockaddr*>(&peer), &size);
     if (n <= 0) continue;
     const std::string answer =
         AnswerDnsPacket(absl::string_view(buffer, static_cast<size_t>(n)), lookup);

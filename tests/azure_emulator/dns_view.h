@@ -27,8 +27,8 @@ struct DnsView {
   bool operator==(const DnsView&) const = default;
 };
 
-// As the name servers of the emulated Azure see it: Traffic Manager's choice among the endpoints that
-// have reached them.
+// As the name servers of the emulated Azure see it: Traffic Manager's choice among the endpoints
+// that have reached them.
 DnsView ResolveName(const World& world, absl::string_view name);
 // Every name that resolves, in lower case.
 std::map<std::string, DnsView> ResolveAll(const World& world);

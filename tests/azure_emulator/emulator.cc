@@ -163,7 +163,8 @@ class RunningEmulator : public Emulator {
     };
     const std::string host = server.address;
     absl::StatusOr<std::unique_ptr<HttpServer>> started = HttpServer::Start(std::move(server));
-    if (started.ok()) url = absl::StrCat(tls ? "https://" : "http://", host, ":", (*started)->port());
+    if (started.ok())
+      url = absl::StrCat(tls ? "https://" : "http://", host, ":", (*started)->port());
     return started;
   }
 
@@ -225,8 +226,8 @@ class RunningEmulator : public Emulator {
     for (const auto& [key, service] : world_.services) {
       if (service.gateway.address.empty()) continue;
       const std::string host = absl::StrCat(service.name, ".azure-api.net");
-      endpoints_.gateways[service.name] = {service.gateway.address,
-                                           Url(service.gateway.tls, host), host};
+      endpoints_.gateways[service.name] = {service.gateway.address, Url(service.gateway.tls, host),
+                                           host};
     }
     if (!world_.neutral_host.empty()) {
       endpoints_.neutral = absl::StrCat(Url(world_.neutral.tls, world_.neutral_host), "/");
@@ -257,8 +258,7 @@ class RunningEmulator : public Emulator {
   absl::Status WriteEndpoints() {
     Json gateways = Json::object();
     for (const auto& [name, gateway] : endpoints_.gateways) {
-      gateways[name] = {
-          {"address", gateway.address}, {"url", gateway.url}, {"host", gateway.host}};
+      gateways[name] = {{"address", gateway.address}, {"url", gateway.url}, {"host", gateway.host}};
     }
     const Json json = {{"arm", endpoints_.arm},
                        {"authority", endpoints_.authority},

@@ -39,13 +39,14 @@ struct Endpoints {
   std::string dns;                            // "127.0.0.1:PORT", UDP
   int gateway_port = 0;
   std::string ca_file;
-  std::string neutral;      // URL; empty when the world has none
-  std::string public_name;  // "api.contoso.test"
+  std::string neutral;                              // URL; empty when the world has none
+  std::string public_name;                          // "api.contoso.test"
   std::map<std::string, GatewayEndpoint> gateways;  // by service
 };
 
-// The emulated Azure with its listeners: ARM and Entra on one HTTPS port, blobs on another, the control
-// API on plain HTTP, a DNS server, one gateway per service. Thread-safe. All state ends with it.
+// The emulated Azure with its listeners: ARM and Entra on one HTTPS port, blobs on another, the
+// control API on plain HTTP, a DNS server, one gateway per service. Thread-safe. All state ends
+// with it.
 class Emulator {
  public:
   // Errors name the file, the address or the field that is wrong.
@@ -64,7 +65,8 @@ class Emulator {
   };
   virtual Result Control(absl::string_view method, absl::string_view path_and_query,
                          absl::string_view body = "") = 0;
-  // Runs `use` with the world locked; what it changes takes effect before this returns. `now`: virtual.
+  // Runs `use` with the world locked; what it changes takes effect before this returns. `now`:
+  // virtual.
   virtual void With(const std::function<void(World& world, absl::Time now)>& use) = 0;
 };
 

@@ -68,8 +68,8 @@ constexpr absl::string_view kCollections[] = {
 };
 
 // Properties no reader gets back (azure.md §3.2): only POST listSecrets and the like show them.
-constexpr absl::string_view kSecretProperties[] = {"primaryKey", "secondaryKey", "password",
-                                                   "clientSecret", "data", "credentials"};
+constexpr absl::string_view kSecretProperties[] = {"primaryKey",   "secondaryKey", "password",
+                                                   "clientSecret", "data",         "credentials"};
 
 bool MatchesPattern(const std::vector<absl::string_view>& parts, absl::string_view pattern,
                     bool collection) {
@@ -229,9 +229,9 @@ Answer ListEntities(World& world, const Service& service, const Request& request
       const std::string name = it->second.path.substr(prefix.size());
       const Json& p = it->second.properties;
       const std::string value =
-          field == "name" ? name
-                          : (p.contains(field) && p[field].is_string() ? p[field].get<std::string>()
-                                                                       : "");
+          field == "name"
+              ? name
+              : (p.contains(field) && p[field].is_string() ? p[field].get<std::string>() : "");
       if (value != wanted) continue;
     }
     found.push_back(&it->second);

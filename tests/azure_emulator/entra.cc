@@ -31,13 +31,14 @@ Answer TokenError(int status, absl::string_view error, int number, absl::string_
                   World& world, absl::Time now) {
   const std::string trace = DrawGuid(world);
   return JsonAnswer(
-      status, {{"error", std::string(error)},
-               {"error_description", absl::StrCat("AADSTS", number, ": ", text, " Trace ID: ", trace)},
-               {"error_codes", {number}},
-               {"timestamp", absl::FormatTime("%Y-%m-%d %H:%M:%SZ", now, absl::UTCTimeZone())},
-               {"trace_id", trace},
-               {"correlation_id", DrawGuid(world)},
-               {"error_uri", absl::StrCat("https://login.microsoftonline.com/error?code=", number)}});
+      status,
+      {{"error", std::string(error)},
+       {"error_description", absl::StrCat("AADSTS", number, ": ", text, " Trace ID: ", trace)},
+       {"error_codes", {number}},
+       {"timestamp", absl::FormatTime("%Y-%m-%d %H:%M:%SZ", now, absl::UTCTimeZone())},
+       {"trace_id", trace},
+       {"correlation_id", DrawGuid(world)},
+       {"error_uri", absl::StrCat("https://login.microsoftonline.com/error?code=", number)}});
 }
 
 Answer Unauthorized(absl::string_view tenant, absl::string_view code, absl::string_view message) {
@@ -52,9 +53,7 @@ std::string WithoutSlash(absl::string_view text) {
   return std::string(absl::StripSuffix(text, "/"));
 }
 
-bool IsArm(absl::string_view audience) {
-  return absl::StartsWith(audience, "https://management.");
-}
+bool IsArm(absl::string_view audience) { return absl::StartsWith(audience, "https://management."); }
 
 // '*' matches any run of characters.
 bool ActionMatches(absl::string_view pattern, absl::string_view action) {
@@ -79,7 +78,8 @@ bool ScopeCovers(absl::string_view scope, absl::string_view id) {
 }  // namespace
 
 Answer HandleToken(World& world, const Request& request, absl::Time now) {
-  if (request.method != "POST") return TokenError(405, "invalid_request", 900561, "POST only.", world, now);
+  if (request.method != "POST")
+    return TokenError(405, "invalid_request", 900561, "POST only.", world, now);
   const std::string tenant = request.Segments().at(0);
   std::map<std::string, std::string> form = ParseForm(request.body);
   if (form["grant_type"] != "client_credentials") {
@@ -93,8 +93,8 @@ Answer HandleToken(World& world, const Request& request, absl::Time now) {
     tenant_known |= absl::EqualsIgnoreCase(client.tenant, tenant);
   }
   if (!tenant_known) {
-    return TokenError(400, "invalid_request", 90002, absl::StrCat("Tenant '", tenant, "' not found."),
-                      world, now);
+    return TokenError(400, "invalid_request", 90002,
+                      absl::StrCat("Tenant '", tenant, "' not found."), world, now);
   }
   if (it == world.clients.end() || !absl::EqualsIgnoreCase(it->second.tenant, tenant)) {
     return TokenError(400, "unauthorized_client", 700016,
@@ -103,7 +103,8 @@ Answer HandleToken(World& world, const Request& request, absl::Time now) {
                       world, now);
   }
   if (form["client_secret"] != it->second.secret) {
-    return TokenError(401, "invalid_client", 7000215, "Invalid client secret provided.", world, now);
+    return TokenError(401, "invalid_client", 7000215, "Invalid client secret provided.", world,
+                      now);
   }
   const absl::string_view suffix = "/.default";
   const std::string& scope = form["scope"];
@@ -128,8 +129,8 @@ Answer HandleToken(World& world, const Request& request, absl::Time now) {
                        {"oid", it->second.object_id},
                        {"tid", it->second.tenant},
                        {"number", ++world.tokens_issued}};
-  const std::string signed_part = absl::StrCat(
-      Base64Url(R"({"typ":"JWT","alg":"HS256"})"), ".", Base64Url(Dump(claims)));
+  const std::string signed_part =
+      absl::StrCat(Base64Url(R"({"typ":"JWT","alg":"HS256"})"), ".", Base64Url(Dump(claims)));
   Answer answer = JsonAnswer(
       200, {{"token_type", "Bearer"},
             {"expires_in", lifetime},
@@ -167,7 +168,8 @@ std::optional<Answer> Authenticate(const World& world, const Request& request,
   if (IsArm(audience) ? !IsArm(found) : found != audience) {
     return Unauthorized(tenant, "InvalidAuthenticationTokenAudience",
                         absl::StrCat("The access token has been obtained for wrong audience or "
-                                     "resource '", found, "'. It should match '", audience, "'."));
+                                     "resource '",
+                                     found, "'. It should match '", audience, "'."));
   }
   if (absl::FromUnixSeconds(claims.value("exp", int64_t{0})) <= now) {
     return Unauthorized(tenant, "ExpiredAuthenticationToken",
@@ -197,9 +199,8 @@ std::optional<Answer> Authorize(const Caller& caller, absl::string_view action,
   return ArmError(
       403, "AuthorizationFailed",
       absl::StrCat("The client '", caller.client->client_id, "' with object id '",
-                   caller.client->object_id,
-                   "' does not have authorization to perform action '", action, "' over scope '",
-                   scope,
+                   caller.client->object_id, "' does not have authorization to perform action '",
+                   action, "' over scope '", scope,
                    "' or the scope is invalid. If access was recently granted, please refresh your "
                    "credentials."));
 }

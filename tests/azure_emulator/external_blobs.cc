@@ -35,11 +35,11 @@ class ExternalBlobs : public BlobStore {
 
   absl::Status Put(const std::string& account, const std::string& container,
                    const std::string& blob, const std::string& content, absl::Time) override {
-    return ToStatus(Send("PUT", account, absl::StrCat(container, "/", blob), "",
-                         {{"x-ms-blob-type", "BlockBlob"},
-                          {"Content-Type", "application/octet-stream"}},
-                         content),
-                    blob);
+    return ToStatus(
+        Send("PUT", account, absl::StrCat(container, "/", blob), "",
+             {{"x-ms-blob-type", "BlockBlob"}, {"Content-Type", "application/octet-stream"}},
+             content),
+        blob);
   }
 
   absl::StatusOr<std::string> Get(const std::string& account, const std::string& container,
@@ -69,9 +69,8 @@ class ExternalBlobs : public BlobStore {
     // Of this pair only the length is signed; the client sends it by itself.
     Request to_sign = request;
     if (!body.empty()) to_sign.headers.emplace_back("Content-Length", absl::StrCat(body.size()));
-    const std::string signature =
-        Base64(HmacSha256(FromBase64(key->second).value_or(""),
-                          SharedKeyStringToSign(to_sign, account)));
+    const std::string signature = Base64(
+        HmacSha256(FromBase64(key->second).value_or(""), SharedKeyStringToSign(to_sign, account)));
     request.headers.emplace_back("Authorization",
                                  absl::StrCat("SharedKey ", account, ":", signature));
     HttpRequest out;

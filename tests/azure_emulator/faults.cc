@@ -42,9 +42,9 @@ void ReadRetryAfter(Fields& fields, FaultRule& rule) {
 
 void ReadOutcome(Fields& fields, OperationFault& outcome) {
   fields.Require({"kind"});
-  fields.Choice("kind", outcome.kind,
-                {"fail", "failPartial", "stuck", "blobMissing", "blobEmpty", "blobOld",
-                 "blobGarbage"});
+  fields.Choice(
+      "kind", outcome.kind,
+      {"fail", "failPartial", "stuck", "blobMissing", "blobEmpty", "blobOld", "blobGarbage"});
   fields.Int("status", outcome.status, 400, 599);
   fields.String("code", outcome.code);
   fields.String("message", outcome.message);
@@ -84,10 +84,10 @@ FaultRule ReadFaultRule(Fields& fields) {
   fields.Int("skip", rule.skip, 0, 1000000);
   fields.Int("times", rule.times, -1, 1000000);
   fields.Number("probability", rule.probability, 0, 1);
-  fields.Choice("action", rule.action,
-                {"status", "reset", "truncate", "malformed", "silence", "slow", "slowBody",
-                 "throttle", "location", "retryAfter", "operation", "trafficIgnored",
-                 "trafficOldRead"});
+  fields.Choice(
+      "action", rule.action,
+      {"status", "reset", "truncate", "malformed", "silence", "slow", "slowBody", "throttle",
+       "location", "retryAfter", "operation", "trafficIgnored", "trafficOldRead"});
   if (fields.Bool("after", rule.after) && rule.after && !SpoilsAnswer(rule.action)) {
     fields.Problem("after", "allowed only with status, reset, truncate, malformed and silence");
   }
@@ -114,9 +114,9 @@ FaultRule ReadFaultRule(Fields& fields) {
 }
 
 Json ToJson(const FaultRule& rule) {
-  Json json = {{"id", rule.id},       {"action", rule.action},
-               {"skip", rule.skip},   {"times", rule.times},
-               {"after", rule.after}, {"probability", rule.probability},
+  Json json = {{"id", rule.id},           {"action", rule.action},
+               {"skip", rule.skip},       {"times", rule.times},
+               {"after", rule.after},     {"probability", rule.probability},
                {"matched", rule.matched}, {"fired", rule.fired}};
   const auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) json[name] = value;

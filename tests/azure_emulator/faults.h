@@ -15,7 +15,8 @@ namespace failover::emulator {
 // What a request is, for fault rules and the request log.
 struct RequestClass {
   // token, getService, patchService, putService, deleteService, backup, restore, poll, entityRead,
-  // entityWrite, trafficRead, trafficWrite, blobRead, blobWrite, containerRead, containerWrite, other
+  // entityWrite, trafficRead, trafficWrite, blobRead, blobWrite, containerRead, containerWrite,
+  // other
   std::string operation = "other";
   std::string service;  // APIM service or Traffic Manager profile, as in the path
   std::string blob;     // blob name, where one is named
@@ -23,7 +24,8 @@ struct RequestClass {
 
 // What happens to an accepted backup or restore.
 struct OperationFault {
-  // fail, failPartial (a restore leaves half of the content), stuck, blobMissing, blobEmpty, blobOld, blobGarbage
+  // fail, failPartial (a restore leaves half of the content), stuck, blobMissing, blobEmpty,
+  // blobOld, blobGarbage
   std::string kind;
   int status = 400;
   std::string code, message;
@@ -38,15 +40,16 @@ struct FaultRule {
   int skip = 0;              // passes over the first n matches
   int times = -1;            // fires so often; -1 = always
   double probability = 1.0;  // drawn from the world's seeded generator
-  // Effect. "status", "reset", "truncate", "malformed", "silence", "slow", "slowBody", "throttle", "location",
-  // "retryAfter", "operation", "trafficIgnored", "trafficOldRead".
+  // Effect. "status", "reset", "truncate", "malformed", "silence", "slow", "slowBody", "throttle",
+  // "location", "retryAfter", "operation", "trafficIgnored", "trafficOldRead".
   std::string action;
-  bool after = false;  // status, reset, truncate, malformed, silence: only the answer suffers, the effect happened
+  bool after = false;  // status, reset, truncate, malformed, silence: only the answer suffers, the
+                       // effect happened
   int status = 500;
   std::string code, message;
-  std::string retry_after;    // status, throttle, retryAfter: header value; "absent" removes it
-  std::string location;       // absent, relative, foreign, changed
-  absl::Duration delay;       // slow, trafficOldRead
+  std::string retry_after;      // status, throttle, retryAfter: header value; "absent" removes it
+  std::string location;         // absent, relative, foreign, changed
+  absl::Duration delay;         // slow, trafficOldRead
   OperationFault on_operation;  // action "operation"
   // Progress.
   int matched = 0, fired = 0;

@@ -14,9 +14,7 @@ Answer GatewayError(int status, absl::string_view message) {
   return JsonAnswer(status, {{"statusCode", status}, {"message", std::string(message)}});
 }
 
-Answer Text(const std::string& body) {
-  return Answer{200, {{"Content-Type", "text/plain"}}, body};
-}
+Answer Text(const std::string& body) { return Answer{200, {{"Content-Type", "text/plain"}}, body}; }
 
 // Refused only when nobody gets through; else a cut region is reset after the accept.
 bool IsCutForAll(const GatewayView& view) {
@@ -121,8 +119,7 @@ absl::StatusOr<std::unique_ptr<GatewayFront>> GatewayFront::Start(
   std::unique_ptr<GatewayFront> front(new GatewayFront);
   if (options.tls) {
     for (const char* mode : {"good", "wrongName", "expired", "selfSigned"}) {
-      absl::StatusOr<TlsContext> context =
-          authority.Issue(options.hosts, {options.address}, mode);
+      absl::StatusOr<TlsContext> context = authority.Issue(options.hosts, {options.address}, mode);
       if (!context.ok()) return context.status();
       front->contexts_[mode] = *std::move(context);
     }

@@ -12,7 +12,8 @@
 
 namespace failover::emulator {
 
-// What a gateway needs to know of the world; a copy, so that nothing that happens elsewhere delays it.
+// What a gateway needs to know of the world; a copy, so that nothing that happens elsewhere delays
+// it.
 struct GatewayView {
   std::string service;  // empty: the neutral host
   GatewayBehavior all;

@@ -12,7 +12,7 @@ enum class Parsed { kNeedMore, kDone, kBad, kTooLarge };
 
 struct IncomingRequest {
   Request request;
-  size_t consumed = 0;          // bytes of the input that belong to it
+  size_t consumed = 0;  // bytes of the input that belong to it
   bool keep_alive = true;
   bool expects_continue = false;  // set as soon as the headers are complete
 };

@@ -140,8 +140,8 @@ class PollServer : public HttpServer {
     for (const auto& connection : connections_) {
       wait = std::min(wait, connection->Deadline() - now);
     }
-    return std::max(0, static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(
-                           wait, absl::Milliseconds(1)))));
+    return std::max(
+        0, static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))));
   }
 
   void Run() {

@@ -25,8 +25,8 @@ struct HttpServerOptions {
   size_t max_connections = 1000;  // further ones wait in the kernel's queue
   size_t max_body = 64 << 20;
   // All three are called on the server's thread.
-  std::function<TlsContext()> tls;                            // for each new connection; null = plain
-  std::function<Greeting(const std::string& remote)> greet;   // null = kServe
+  std::function<TlsContext()> tls;  // for each new connection; null = plain
+  std::function<Greeting(const std::string& remote)> greet;  // null = kServe
   std::function<Answer(const Request&)> handle;
 };
 

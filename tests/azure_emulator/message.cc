@@ -100,8 +100,8 @@ std::optional<absl::Time> ParseHttpDate(absl::string_view text) {
 }
 
 std::string IsoTime(absl::Time time) {
-  const int64_t ticks = absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(
-                            absl::ToUnixSeconds(time))) / 100;
+  const int64_t ticks =
+      absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(absl::ToUnixSeconds(time))) / 100;
   return absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%S", time, absl::UTCTimeZone()),
                       absl::StrFormat(".%07dZ", ticks));
 }

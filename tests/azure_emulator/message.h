@@ -51,7 +51,7 @@ struct Answer {
   std::string body;
   Wire wire = Wire::kNormal;
   absl::Duration delay = absl::ZeroDuration();  // before the first byte, in real time
-  bool slow_body = false;  // one byte a second after the headers
+  bool slow_body = false;                       // one byte a second after the headers
 
   absl::string_view Header(absl::string_view name) const { return FindHeader(headers, name); }
   void Set(absl::string_view name, absl::string_view value);  // replaces

@@ -91,8 +91,7 @@ Operation& Begin(World& world, const Request& request, Service& service, const s
   if (operation.fault.duration) duration = *operation.fault.duration;
   // Drawn in any case, so that the switch does not shift everything drawn later.
   const double drawn = 0.1 + 0.8 * DrawFraction(world);
-  const double fraction =
-      world.switches.work_fraction >= 0 ? world.switches.work_fraction : drawn;
+  const double fraction = world.switches.work_fraction >= 0 ? world.switches.work_fraction : drawn;
   operation.work_at = now + fraction * duration;
   operation.end = now + duration;
   if (operation.fault.kind == "stuck") {
@@ -113,9 +112,9 @@ std::optional<Failure> CheckTier(const Service& service, absl::string_view what)
                    absl::StrCat("Operation ", what, " is not supported on service ", service.name,
                                 ": it has workspaces.")};
   }
-  return Failure{400, "MethodNotAllowedInPricingTier",
-                 absl::StrCat("Method ", what, " is not allowed in ", service.sku,
-                              " pricing tier.")};
+  return Failure{
+      400, "MethodNotAllowedInPricingTier",
+      absl::StrCat("Method ", what, " is not allowed in ", service.sku, " pricing tier.")};
 }
 
 std::optional<Failure> ContainerProblem(World& world, const StorageTarget& target,
@@ -188,10 +187,10 @@ std::optional<Failure> CheckUpdate(const Json& body) {
     return Failure{400, "InvalidRequestContent", std::string(what)};
   };
   if (!body.is_object()) return bad("The request content must be an object.");
-  if (body.contains("sku") && (!body["sku"].is_object() ||
-                               (body["sku"].contains("name") && !body["sku"]["name"].is_string()) ||
-                               (body["sku"].contains("capacity") &&
-                                !body["sku"]["capacity"].is_number_integer()))) {
+  if (body.contains("sku") &&
+      (!body["sku"].is_object() ||
+       (body["sku"].contains("name") && !body["sku"]["name"].is_string()) ||
+       (body["sku"].contains("capacity") && !body["sku"]["capacity"].is_number_integer()))) {
     return bad("Property sku must be {name, capacity}.");
   }
   for (const char* key : {"tags", "properties"}) {
@@ -222,10 +221,9 @@ Answer AsyncAnswer(World& world, const Operation& operation) {
     return answer;
   }
   if (operation.error_status == 0) return JsonAnswer(200, {{"status", "Succeeded"}});
-  return JsonAnswer(200, {{"status", "Failed"},
-                          {"error",
-                           {{"code", operation.error_code},
-                            {"message", operation.error_message}}}});
+  return JsonAnswer(
+      200, {{"status", "Failed"},
+            {"error", {{"code", operation.error_code}, {"message", operation.error_message}}}});
 }
 
 }  // namespace
@@ -250,7 +248,8 @@ Answer StartRestore(World& world, const Request& request, Service& service, LogE
 Answer StartUpdate(World& world, const Request& request, Service& service, LogEntry& entry,
                    absl::Time now) {
   const bool deletes = request.method == "DELETE";
-  const bool creates = request.method == "PUT" && service.created == now && service.operation.empty();
+  const bool creates =
+      request.method == "PUT" && service.created == now && service.operation.empty();
   if (!deletes && request.method != "PATCH" && request.method != "PUT") {
     return ArmError(405, "MethodNotAllowed", "The method is not allowed on a service.");
   }

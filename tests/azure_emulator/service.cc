@@ -21,7 +21,7 @@ std::string ServiceEtag(const Service& service) {
 Json IdentityDocument(const World& world, const Service& service) {
   if (!service.system_identity && service.user_identities.empty()) return nullptr;
   Json identity;
-  identity["type"] = !service.system_identity           ? "UserAssigned"
+  identity["type"] = !service.system_identity          ? "UserAssigned"
                      : service.user_identities.empty() ? "SystemAssigned"
                                                        : "SystemAssigned, UserAssigned";
   if (service.system_identity) {
@@ -61,8 +61,8 @@ Answer SyncState(const World& world, const Service& service) {
   if (world.switches.sync_state == "notFound") {
     return ArmError(404, "ResourceNotFound", "Git repository is not enabled.");
   }
-  const absl::Time changed = world.switches.sync_state == "frozen" ? service.created
-                                                                   : service.configuration_changed;
+  const absl::Time changed =
+      world.switches.sync_state == "frozen" ? service.created : service.configuration_changed;
   return JsonAnswer(200, {{"id", absl::StrCat(service.Id(), "/tenant/configuration/syncState")},
                           {"type", "Microsoft.ApiManagement/service/tenant/syncState"},
                           {"name", "syncState"},
@@ -188,7 +188,8 @@ Answer HandleService(World& world, const Request& request, Service& service,
     entry.operation_id = rest[1];
     return PollOperation(world, request, service, rest[1], now);
   }
-  if (rest.size() == 3 && first == "tenant" && absl::EqualsIgnoreCase(rest[2], "syncState") && read) {
+  if (rest.size() == 3 && first == "tenant" && absl::EqualsIgnoreCase(rest[2], "syncState") &&
+      read) {
     return SyncState(world, service);
   }
   if (rest.size() == 1 && first == "workspaces" && read) return Workspaces(service);
@@ -204,10 +205,11 @@ Answer CreateService(World& world, const Request& request, const std::string& su
                      absl::Time now) {
   const std::string key = absl::AsciiStrToLower(name);
   if (world.soft_deleted.contains(key)) {
-    return ArmError(409, "ServiceAlreadyExistsInSoftDeletedState",
-                    absl::StrCat("Api service ", name,
-                                 " was soft-deleted. In order to create the new service with the "
-                                 "same name, you have to either undelete the service or purge it."));
+    return ArmError(
+        409, "ServiceAlreadyExistsInSoftDeletedState",
+        absl::StrCat("Api service ", name,
+                     " was soft-deleted. In order to create the new service with the "
+                     "same name, you have to either undelete the service or purge it."));
   }
   Json body;
   if (const absl::Status parsed = ParseJson(request.body, body);

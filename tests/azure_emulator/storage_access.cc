@@ -17,9 +17,9 @@ std::optional<Failure> CheckKey(const Service& service, const StorageAccount& ac
                                 account.name, ".")};
   }
   if (target.access_key != account.key) {
-    return Failure{400, denied,
-                   absl::StrCat("The access key is not a key of storage account ", account.name,
-                                ".")};
+    return Failure{
+        400, denied,
+        absl::StrCat("The access key is not a key of storage account ", account.name, ".")};
   }
   if (account.firewall && account.region == service.region) {
     return Failure{400, denied,
@@ -45,20 +45,20 @@ std::optional<Failure> CheckIdentity(const World& world, const Service& service,
   }
   if (!assigned) {
     return Failure{400, ErrorCode(world, "identityMissing", otherwise),
-                   system ? absl::StrCat("Service ", service.name,
-                                         " has no system assigned identity.")
-                          : absl::StrCat("The identity with client id ", target.client_id,
-                                         " is not assigned to service ", service.name, ".")};
+                   system
+                       ? absl::StrCat("Service ", service.name, " has no system assigned identity.")
+                       : absl::StrCat("The identity with client id ", target.client_id,
+                                      " is not assigned to service ", service.name, ".")};
   }
   if (!account.contributors.contains(system ? service.name : target.client_id)) {
-    return Failure{400, denied,
-                   absl::StrCat("The identity has no permission on storage account ", account.name,
-                                ".")};
+    return Failure{
+        400, denied,
+        absl::StrCat("The identity has no permission on storage account ", account.name, ".")};
   }
   if (account.firewall && (!system || !account.trusted_services)) {
-    return Failure{400, denied,
-                   absl::StrCat("The firewall of storage account ", account.name,
-                                " refuses the identity.")};
+    return Failure{
+        400, denied,
+        absl::StrCat("The firewall of storage account ", account.name, " refuses the identity.")};
   }
   return std::nullopt;
 }
@@ -73,17 +73,19 @@ std::string ErrorCode(const World& world, absl::string_view failure, absl::strin
 std::optional<Failure> ReadStorageTarget(const Request& request, absl::string_view api_version,
                                          StorageTarget& target) {
   Json body;
-  if (const absl::Status parsed = ParseJson(request.body, body); !parsed.ok() || !body.is_object()) {
+  if (const absl::Status parsed = ParseJson(request.body, body);
+      !parsed.ok() || !body.is_object()) {
     return Failure{400, "InvalidRequestContent",
                    "The request content was invalid and could not be deserialized."};
   }
   const bool identities = api_version >= "2021-04-01";  // older versions know keys only
-  for (const auto& [name, field] : {std::pair<const char*, std::string*>{"storageAccount", &target.account},
-                                    {"containerName", &target.container},
-                                    {"backupName", &target.blob},
-                                    {"accessType", &target.access_type},
-                                    {"accessKey", &target.access_key},
-                                    {"clientId", &target.client_id}}) {
+  for (const auto& [name, field] :
+       {std::pair<const char*, std::string*>{"storageAccount", &target.account},
+        {"containerName", &target.container},
+        {"backupName", &target.blob},
+        {"accessType", &target.access_type},
+        {"accessKey", &target.access_key},
+        {"clientId", &target.client_id}}) {
     const auto it = body.find(name);
     if (it == body.end() || it->is_null()) continue;
     if (!it->is_string()) return Invalid(absl::StrCat("Property ", name, " must be a string."));
@@ -99,8 +101,8 @@ std::optional<Failure> ReadStorageTarget(const Request& request, absl::string_vi
   } else if (target.access_type == "UserAssignedManagedIdentity") {
     if (target.client_id.empty()) return Invalid("Property clientId is required.");
   } else if (target.access_type != "SystemAssignedManagedIdentity") {
-    return Invalid(absl::StrCat("Property accessType has the unknown value '", target.access_type,
-                                "'."));
+    return Invalid(
+        absl::StrCat("Property accessType has the unknown value '", target.access_type, "'."));
   }
   return std::nullopt;
 }

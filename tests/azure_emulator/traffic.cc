@@ -48,22 +48,21 @@ Json ProfileDocument(const TrafficProfile& profile, const std::vector<TrafficEnd
   }
   Json monitor = profile.monitor_config.is_object() ? profile.monitor_config : Json::object();
   monitor["profileMonitorStatus"] = ProfileMonitor(profile, endpoints);
-  return {{"id", profile.Id()},
-          {"name", profile.name},
-          {"type", std::string(kType)},
-          {"location", "global"},
-          {"tags", profile.tags},
-          {"properties",
-           {{"profileStatus", profile.enabled ? "Enabled" : "Disabled"},
-            {"trafficRoutingMethod", "Priority"},
-            {"dnsConfig",
-             {{"relativeName", profile.relative_name},
-              {"fqdn", profile.Fqdn()},
-              {"ttl", profile.ttl}}},
-            {"monitorConfig", std::move(monitor)},
-            {"endpoints", std::move(list)},
-            {"trafficViewEnrollmentStatus", "Disabled"},
-            {"maxReturn", nullptr}}}};
+  return {
+      {"id", profile.Id()},
+      {"name", profile.name},
+      {"type", std::string(kType)},
+      {"location", "global"},
+      {"tags", profile.tags},
+      {"properties",
+       {{"profileStatus", profile.enabled ? "Enabled" : "Disabled"},
+        {"trafficRoutingMethod", "Priority"},
+        {"dnsConfig",
+         {{"relativeName", profile.relative_name}, {"fqdn", profile.Fqdn()}, {"ttl", profile.ttl}}},
+        {"monitorConfig", std::move(monitor)},
+        {"endpoints", std::move(list)},
+        {"trafficViewEnrollmentStatus", "Disabled"},
+        {"maxReturn", nullptr}}}};
 }
 
 Answer BadRequest(absl::string_view message) { return ArmError(400, "BadRequest", message); }
@@ -92,16 +91,14 @@ std::string ReadNumber(const Json& properties, const char* key, int& out) {
 // Merges `properties` into `endpoint`; the text says what is wrong.
 std::string MergeEndpoint(const Json& properties, TrafficEndpoint& endpoint) {
   if (!properties.is_object()) return "The request must carry properties.";
-  for (const std::string& problem :
-       {ReadStatus(properties, "endpointStatus", endpoint.enabled),
-        ReadStatus(properties, "alwaysServe", endpoint.always_serve),
-        ReadNumber(properties, "priority", endpoint.priority),
-        ReadNumber(properties, "weight", endpoint.weight)}) {
+  for (const std::string& problem : {ReadStatus(properties, "endpointStatus", endpoint.enabled),
+                                     ReadStatus(properties, "alwaysServe", endpoint.always_serve),
+                                     ReadNumber(properties, "priority", endpoint.priority),
+                                     ReadNumber(properties, "weight", endpoint.weight)}) {
     if (!problem.empty()) return problem;
   }
-  for (const auto& [key, field] :
-       {std::pair<const char*, std::string*>{"target", &endpoint.target},
-        {"endpointLocation", &endpoint.location}}) {
+  for (const auto& [key, field] : {std::pair<const char*, std::string*>{"target", &endpoint.target},
+                                   {"endpointLocation", &endpoint.location}}) {
     if (!properties.contains(key) || properties[key].is_null()) continue;
     if (!properties[key].is_string()) return absl::StrCat("The value of ", key, " must be a text.");
     *field = properties[key].get<std::string>();
@@ -139,8 +136,7 @@ std::string MergeEndpoints(const Json& list, TrafficProfile& profile) {
     for (const TrafficEndpoint& old : profile.endpoints) {
       if (absl::EqualsIgnoreCase(old.name, endpoint.name)) endpoint = old;
     }
-    if (std::string bad = MergeEndpoint(item.value("properties", Json()), endpoint);
-        !bad.empty()) {
+    if (std::string bad = MergeEndpoint(item.value("properties", Json()), endpoint); !bad.empty()) {
       return bad;
     }
     merged.push_back(std::move(endpoint));
@@ -195,8 +191,8 @@ Answer EndpointMissing(const TrafficProfile& profile, const std::string& name) {
 }
 
 // Carries out a write on `changed`, a copy of the profile; the answer shows it as written.
-Answer WriteEndpoint(const Request& request, const std::vector<std::string>& rest,
-                     const Json& body, TrafficProfile& changed) {
+Answer WriteEndpoint(const Request& request, const std::vector<std::string>& rest, const Json& body,
+                     TrafficProfile& changed) {
   const TrafficEndpoint* found = FindEndpoint(changed.endpoints, rest);
   if (request.method == "DELETE") {
     if (found == nullptr) return Answer{204, {}, ""};
@@ -256,10 +252,10 @@ Answer Write(World& world, const Request& request, const std::vector<std::string
   ProfileChanged(changed, now);
   const int status = answer.status;
   if (request.method != "DELETE") {
-    answer = JsonAnswer(
-        status, rest.size() == 1
-                    ? ProfileDocument(changed, changed.endpoints)
-                    : EndpointDocument(changed, *FindEndpoint(changed.endpoints, rest)));
+    answer =
+        JsonAnswer(status, rest.size() == 1
+                               ? ProfileDocument(changed, changed.endpoints)
+                               : EndpointDocument(changed, *FindEndpoint(changed.endpoints, rest)));
   }
   if (fault == "trafficIgnored") return answer;
   if (fault == "trafficOldRead") {
@@ -328,7 +324,9 @@ void ProfileChanged(TrafficProfile& profile, absl::Time now) {
       endpoint.monitor_due = now + profile.monitor_lag;
       continue;
     }
-    endpoint.monitor = !endpoint.enabled ? "Disabled" : !profile.enabled ? "Inactive" : "Unmonitored";
+    endpoint.monitor = !endpoint.enabled  ? "Disabled"
+                       : !profile.enabled ? "Inactive"
+                                          : "Unmonitored";
     endpoint.monitor_due.reset();
   }
   absl::Time due = now + profile.propagation;

@@ -10,13 +10,19 @@ namespace failover::emulator {
 namespace {
 
 constexpr std::pair<absl::string_view, absl::string_view> kRegions[] = {
-    {"westeurope", "West Europe"},       {"northeurope", "North Europe"},
-    {"uksouth", "UK South"},             {"ukwest", "UK West"},
-    {"swedencentral", "Sweden Central"}, {"francecentral", "France Central"},
+    {"westeurope", "West Europe"},
+    {"northeurope", "North Europe"},
+    {"uksouth", "UK South"},
+    {"ukwest", "UK West"},
+    {"swedencentral", "Sweden Central"},
+    {"francecentral", "France Central"},
     {"germanywestcentral", "Germany West Central"},
-    {"eastus", "East US"},               {"eastus2", "East US 2"},
-    {"westus", "West US"},               {"westus2", "West US 2"},
-    {"centralus", "Central US"},         {"westcentralus", "West Central US"},
+    {"eastus", "East US"},
+    {"eastus2", "East US 2"},
+    {"westus", "West US"},
+    {"westus2", "West US 2"},
+    {"centralus", "Central US"},
+    {"westcentralus", "West Central US"},
     {"centraluseuap", "Central US EUAP"},
 };
 

@@ -22,18 +22,18 @@ namespace failover::emulator {
 
 // One APIM entity (azure.md §3.2). `path` is relative to the service: "apis/orders/operations/get".
 struct Entity {
-  std::string path;     // as it was spelt when created
-  Json properties;      // with secrets; readers never see those
+  std::string path;      // as it was spelt when created
+  Json properties;       // with secrets; readers never see those
   uint64_t version = 0;  // makes the ETag
   uint64_t hash = 0;     // of path and properties
 };
 
 // One backup, restore, or service update (azure.md §1.2).
 struct Operation {
-  std::string id;       // base64, with raw '='
+  std::string id;                 // base64, with raw '='
   std::set<std::string> aliases;  // further ids handed out by a "location changed" fault
-  std::string service;  // key
-  std::string verb;     // Backup, Restore, Act
+  std::string service;            // key
+  std::string verb;               // Backup, Restore, Act
   std::string api_version;
   absl::Time start, work_at, end;  // work: the snapshot of a backup, the replacement of a restore
   bool worked = false, ended = false;
@@ -55,10 +55,10 @@ struct GatewayBehavior {
   bool operator==(const GatewayBehavior&) const = default;
 };
 struct Gateway {
-  std::string address;                 // loopback address it listens on; empty = none
+  std::string address;  // loopback address it listens on; empty = none
   bool tls = true;
   std::vector<std::string> host_names;  // in the certificate, beside the default one
-  std::string certificate = "good";    // good, wrongName, expired, selfSigned
+  std::string certificate = "good";     // good, wrongName, expired, selfSigned
   GatewayBehavior all;
   std::map<std::string, GatewayBehavior> regions;  // by probe region; wins over `all`
   bool stale = false;  // keeps serving the configuration it had when this was set
@@ -72,9 +72,9 @@ struct Service {
   bool system_identity = true;
   std::map<std::string, std::string> user_identities;  // resource id → client id
   std::set<std::string> workspaces;
-  std::string min_api_version;  // empty = none
+  std::string min_api_version;                   // empty = none
   std::string provisioning_state = "Succeeded";  // while idle
-  std::vector<std::string> host_names;  // custom gateway host names
+  std::vector<std::string> host_names;           // custom gateway host names
   Json tags = Json::object();
   Json custom_properties = Json::object();
   absl::Time created, configuration_changed;
@@ -92,17 +92,18 @@ struct StorageAccount {
   std::string name, region, key;  // key: base64
   bool shared_key_access = true;
   bool firewall = false;
-  bool trusted_services = true;               // with firewall: system-assigned identities pass
-  std::set<std::string> firewall_regions;     // with firewall: APIM regions let in with a key
-  bool cors_with_patch = false;               // the rule that makes Azure refuse a backup
-  std::set<std::string> contributors;         // APIM services (by name) or client ids with Storage Blob Data Contributor
+  bool trusted_services = true;            // with firewall: system-assigned identities pass
+  std::set<std::string> firewall_regions;  // with firewall: APIM regions let in with a key
+  bool cors_with_patch = false;            // the rule that makes Azure refuse a backup
+  std::set<std::string>
+      contributors;  // APIM services (by name) or client ids with Storage Blob Data Contributor
 };
 
 struct TrafficEndpoint {
   std::string name, type = "externalEndpoints", target, location;
   int priority = 1, weight = 1;
   bool enabled = true, always_serve = false;
-  std::string monitor = "Online";  // as reported
+  std::string monitor = "Online";         // as reported
   std::optional<absl::Time> monitor_due;  // when `monitor_next` is reported
   std::string monitor_next;
 };
@@ -110,7 +111,7 @@ struct TrafficProfile {
   std::string subscription, resource_group, name, relative_name, public_name;
   int ttl = 30;
   bool enabled = true;
-  absl::Duration propagation;   // to the name servers
+  absl::Duration propagation;  // to the name servers
   absl::Duration monitor_lag = absl::Seconds(10);
   Json monitor_config, tags = Json::object();
   std::vector<TrafficEndpoint> endpoints;
@@ -146,23 +147,28 @@ struct Span {
 
 // Points on which no source says what Azure does (azure.md, "Not found"), and compatibility modes.
 struct Switches {
-  std::string storage_errors = "early";    // early (400 on the POST) | late (400 on a poll)
-  std::string restore_errors = "late";     // blob missing, garbage
+  std::string storage_errors = "early";      // early (400 on the POST) | late (400 on a poll)
+  std::string restore_errors = "late";       // blob missing, garbage
   std::string missing_container = "create";  // create (2022 text) | error (2016, 2020 text)
-  std::string busy_state = "Updating";     // provisioningState in GET during an operation; "" = unchanged
+  std::string busy_state =
+      "Updating";  // provisioningState in GET during an operation; "" = unchanged
   std::string busy_target_state = "Updating";
   absl::Duration result_retention = absl::Hours(24 * 36500);  // of operation results; then 404
   bool restore_checks_capacity = false;
-  std::string gateway_during_restore = "ok";  // ok | cut | status (503)
-  std::string sync_state = "works";        // works | notFound | frozen
+  std::string gateway_during_restore = "ok";        // ok | cut | status (503)
+  std::string sync_state = "works";                 // works | notFound | frozen
   std::string status_body = "Service Operational";  // of /status-0123456789abcdef
   absl::Duration backup_lifetime = absl::Hours(24 * 30);
-  absl::Duration legacy_backup_lifetime = absl::Hours(24 * 7);  // backups made by api-version 2014-02-14
-  bool legacy_api_versions = false;        // answer api-versions before 2021-08-01
+  absl::Duration legacy_backup_lifetime =
+      absl::Hours(24 * 7);           // backups made by api-version 2014-02-14
+  bool legacy_api_versions = false;  // answer api-versions before 2021-08-01
   bool etag_changes_with_operations = true;
-  bool if_match_required = true;           // on updates of existing entities
-  double work_fraction = -1;               // of the duration, when the snapshot / the replacement happens; -1 = drawn
-  std::map<std::string, std::string> error_codes;  // containerMissing, storageDenied, identityMissing, backupExpired, blobMissing, blobGarbage, activationFailed
+  bool if_match_required = true;  // on updates of existing entities
+  double work_fraction =
+      -1;  // of the duration, when the snapshot / the replacement happens; -1 = drawn
+  std::map<std::string, std::string>
+      error_codes;  // containerMissing, storageDenied, identityMissing, backupExpired, blobMissing,
+                    // blobGarbage, activationFailed
 };
 
 struct TokenBucket {
@@ -195,7 +201,8 @@ struct ClockSetting {
 };
 
 // The whole state of the emulated Azure. Plain data: everything that happens to it happens in the
-// functions below and in Handle(), none of which reads a clock or does I/O (but for external blobs).
+// functions below and in Handle(), none of which reads a clock or does I/O (but for external
+// blobs).
 struct World {
   std::map<std::string, Service> services;  // key: lower-case name
   std::map<std::string, StorageAccount> accounts;
@@ -214,7 +221,8 @@ struct World {
   int retry_after = 60;
   int page_size = 100;
   absl::Duration token_lifetime = absl::Seconds(3599);
-  uint64_t tokens_issued = 0, tokens_revoked = 0;  // tokens up to number `tokens_revoked` are refused
+  uint64_t tokens_issued = 0,
+           tokens_revoked = 0;  // tokens up to number `tokens_revoked` are refused
   Switches switches;
   TokenBucket reads{250, 25, 250}, writes{200, 10, 200}, deletes{200, 10, 200};
   absl::Time throttled_until = absl::InfinitePast();
@@ -222,8 +230,8 @@ struct World {
   std::vector<FaultRule> faults;
   uint64_t next_fault = 1;
   std::optional<FaultRule> active_fault;  // of the request being handled
-  std::deque<LogEntry> log;       // every request, the last 5,000
-  std::deque<LogEntry> effects;   // requests that could change something, the last 50,000
+  std::deque<LogEntry> log;               // every request, the last 5,000
+  std::deque<LogEntry> effects;           // requests that could change something, the last 50,000
   uint64_t log_sequence = 0;
 
   ClockSetting clock;
@@ -266,7 +274,8 @@ std::string DisplayRegion(absl::string_view region);
 // {"error":{"code","message","details":null,"innerError":null}}
 Answer ArmError(int status, absl::string_view code, absl::string_view message);
 Answer JsonAnswer(int status, const Json& body);
-// Ends the connection between a service and its traffic: tells whether probes from anywhere see it well.
+// Ends the connection between a service and its traffic: tells whether probes from anywhere see it
+// well.
 bool GatewayHealthy(const World& world, absl::string_view target);
 // Records a change of a profile for DNS and monitoring.
 void ProfileChanged(TrafficProfile& profile, absl::Time now);

@@ -29,8 +29,8 @@ struct Reading {
 
 void CheckLoopback(Fields& f, absl::string_view key, const std::string& address) {
   in_addr parsed{};
-  if (!address.empty() && (inet_pton(AF_INET, address.c_str(), &parsed) != 1 ||
-                           (ntohl(parsed.s_addr) >> 24) != 127)) {
+  if (!address.empty() &&
+      (inet_pton(AF_INET, address.c_str(), &parsed) != 1 || (ntohl(parsed.s_addr) >> 24) != 127)) {
     f.Problem(key, "allowed: an IPv4 loopback address");
   }
 }
@@ -135,12 +135,9 @@ void ReadProfile(Fields& f, Reading& reading) {
   f.Span("propagation", profile.propagation);
   f.Span("monitorLag", profile.monitor_lag);
   f.Any("tags", profile.tags);
-  profile.monitor_config = {{"protocol", "HTTPS"},
-                            {"port", 443},
-                            {"path", "/status-0123456789abcdef"},
-                            {"intervalInSeconds", 10},
-                            {"timeoutInSeconds", 5},
-                            {"toleratedNumberOfFailures", 1}};
+  profile.monitor_config = {
+      {"protocol", "HTTPS"},     {"port", 443},           {"path", "/status-0123456789abcdef"},
+      {"intervalInSeconds", 10}, {"timeoutInSeconds", 5}, {"toleratedNumberOfFailures", 1}};
   f.Any("monitorConfig", profile.monitor_config);
   f.Each("endpoints", [&](Fields& e) { ReadEndpoint(e, profile); });
   ProfileChanged(profile, reading.now);
@@ -242,8 +239,8 @@ absl::StatusOr<World> ReadWorld(absl::string_view text, absl::Time now, uint64_t
   world.clock = {now, now, 1};
   for (const Content& content : reading.contents) {
     Service& service = *FindService(world, content.service);
-    const absl::Status filled = Fill(world, service, content.kind,
-                                     static_cast<uint64_t>(content.seed), content.apis, now);
+    const absl::Status filled =
+        Fill(world, service, content.kind, static_cast<uint64_t>(content.seed), content.apis, now);
     if (!filled.ok()) return filled;
     service.configuration_changed = service.created;
   }

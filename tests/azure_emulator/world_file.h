@@ -8,8 +8,8 @@
 namespace failover::emulator {
 
 // A world from JSON (tests/testdata/worlds/*.json shows every section). All problems at once:
-// "PATH: found …; allowed: …", one a line. `now` becomes the virtual time; the seed of the file wins
-// over `seed` unless that is not 0.
+// "PATH: found …; allowed: …", one a line. `now` becomes the virtual time; the seed of the file
+// wins over `seed` unless that is not 0.
 absl::StatusOr<World> ReadWorld(absl::string_view text, absl::Time now, uint64_t seed = 0);
 // Errors name the file.
 absl::StatusOr<World> ReadWorldFile(const std::string& path, absl::Time now, uint64_t seed = 0);

@@ -17,9 +17,8 @@ Json SpanJson(const Span& span) {
   return {{"min", FormatSpan(span.shortest)}, {"max", FormatSpan(span.longest)}};
 }
 
-constexpr absl::string_view kErrorCodes[] = {"containerMissing", "storageDenied",
-                                             "identityMissing",  "backupExpired",
-                                             "blobMissing",      "blobGarbage",
+constexpr absl::string_view kErrorCodes[] = {"containerMissing", "storageDenied", "identityMissing",
+                                             "backupExpired",    "blobMissing",   "blobGarbage",
                                              "activationFailed"};
 
 }  // namespace

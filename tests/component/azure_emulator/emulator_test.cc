@@ -185,8 +185,7 @@ TEST_F(EmulatorTest, ArmIsReachedOverHttpsWithItsOwnCaOnly) {
 
 TEST_F(EmulatorTest, BackupAndRestoreRunOverTheWireWithTheRawLocation) {
   for (const auto& [service, verb] : {std::pair("apim-weu", "backup"), {"apim-neu", "restore"}}) {
-    const HttpResult accepted =
-        Arm("POST", Service(service, absl::StrCat("/", verb)), kBackup);
+    const HttpResult accepted = Arm("POST", Service(service, absl::StrCat("/", verb)), kBackup);
     ASSERT_TRUE(accepted.response.has_value()) << accepted.error;
     ASSERT_EQ(accepted.response->status, 202) << accepted.response->body;
     const std::string location(accepted.response->Header("location"));
@@ -212,8 +211,7 @@ TEST_F(EmulatorTest, SpoiltAnswersAreErrorsOfTheTransport) {
   }
   emulator_->Control("DELETE", "/_emulator/faults");
   Fault(R"({"operation":"getService","times":1,"action":"silence"})");
-  EXPECT_FALSE(
-      Arm("GET", Service("apim-weu"), "", absl::Milliseconds(300)).response.has_value());
+  EXPECT_FALSE(Arm("GET", Service("apim-weu"), "", absl::Milliseconds(300)).response.has_value());
   Fault(R"({"operation":"getService","times":1,"action":"slow","delay":"200ms"})");
   const absl::Time start = absl::Now();
   EXPECT_EQ(Arm("GET", Service("apim-weu")).response->status, 200);
@@ -306,7 +304,8 @@ TEST_F(EmulatorTest, BackupsMayLiveInAnotherBlobService) {
   options.external_blobs_ca = At().ca_file;
   std::unique_ptr<Emulator> other = Start(options);
   ASSERT_NE(other, nullptr);
-  client_ = NewCurlHttpClient({.ca_file = other->endpoints().ca_file, .user_agent = "", .stop = {}});
+  client_ =
+      NewCurlHttpClient({.ca_file = other->endpoints().ca_file, .user_agent = "", .stop = {}});
   std::swap(emulator_, other);  // from here on `other` is the blob service
   for (const auto& [service, verb] : {std::pair("apim-weu", "backup"), {"apim-neu", "restore"}}) {
     const HttpResult accepted = Arm("POST", Service(service, absl::StrCat("/", verb)), kBackup);
@@ -351,8 +350,8 @@ TEST_F(EmulatorTest, AStartThatCannotWorkSaysWhy) {
   EmulatorOptions options;
   options.directory = MakeDirectory();
   options.arm = At().arm.substr(8);  // taken
-  EXPECT_TRUE(absl::StrContains(Emulator::StartFile(WorldFile(), options).status().message(),
-                                options.arm));
+  EXPECT_TRUE(
+      absl::StrContains(Emulator::StartFile(WorldFile(), options).status().message(), options.arm));
   options.arm = "nonsense";
   EXPECT_TRUE(absl::StrContains(Emulator::StartFile(WorldFile(), options).status().message(),
                                 "'nonsense'"));

@@ -28,10 +28,10 @@ class BlobsTest : public Emulated {
 
 TEST_F(BlobsTest, SharedKeySignsTheDocumentedString) {
   // The example of azure.md §8.2, which a real client signed and Azurite accepted.
-  const Request request =
-      Make("PUT", "/devstoreaccount1/apim-backups?restype=container", "",
-           {{"x-ms-date", "Mon, 23 Nov 2026 21:00:00 GMT"}, {"x-ms-version", "2021-12-02"},
-            {"Content-Length", "0"}});
+  const Request request = Make("PUT", "/devstoreaccount1/apim-backups?restype=container", "",
+                               {{"x-ms-date", "Mon, 23 Nov 2026 21:00:00 GMT"},
+                                {"x-ms-version", "2021-12-02"},
+                                {"Content-Length", "0"}});
   EXPECT_EQ(SharedKeyStringToSign(request, "devstoreaccount1"),
             "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:Mon, 23 Nov 2026 21:00:00 GMT\n"
             "x-ms-version:2021-12-02\n/devstoreaccount1/devstoreaccount1/apim-backups\n"

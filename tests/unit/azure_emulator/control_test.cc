@@ -67,8 +67,8 @@ TEST_F(ControlTest, RequestsAreCountedFromWhereOneLeftOff) {
   Start("backup", "apim-weu");
   const Json first = Body(Control("GET", "/_emulator/requests"));
   EXPECT_EQ(first["requests"].size(), 1u) << "reads and tokens are no effects";
-  const Json next = Body(
-      Control("GET", absl::StrCat("/_emulator/requests?after=", first["next"].get<int>())));
+  const Json next =
+      Body(Control("GET", absl::StrCat("/_emulator/requests?after=", first["next"].get<int>())));
   EXPECT_TRUE(next["requests"].empty());
   EXPECT_GE(Body(Control("GET", "/_emulator/requests?all=true"))["requests"].size(), 2u);
   Control("DELETE", "/_emulator/requests");
@@ -116,8 +116,7 @@ TEST_F(ControlTest, AGatewayModeMayHoldForOneProbeRegion) {
 TEST_F(ControlTest, AGatewayAnswersByHostPathAndMode) {
   Service& service = *FindService(world, "apim-weu");
   const auto ask = [&](const std::string& path, const std::string& host) {
-    return AnswerGateway(ViewOfService(world, service),
-                         Make("GET", path, "", {{"Host", host}}));
+    return AnswerGateway(ViewOfService(world, service), Make("GET", path, "", {{"Host", host}}));
   };
   const Answer good = ask("/status-0123456789abcdef", "api.contoso.test:8443");
   EXPECT_EQ(good.status, 200);
@@ -157,8 +156,7 @@ TEST_F(ControlTest, HttpRequestsAreReadInAnyPieces) {
       "3\r\nabc\r\n2;q=1\r\nde\r\n0\r\n\r\n";
   IncomingRequest incoming;
   for (size_t n = 0; n < text.size(); ++n) {
-    EXPECT_EQ(ParseRequest(absl::string_view(text).substr(0, n), 100, incoming),
-              Parsed::kNeedMore)
+    EXPECT_EQ(ParseRequest(absl::string_view(text).substr(0, n), 100, incoming), Parsed::kNeedMore)
         << n;
   }
   ASSERT_EQ(ParseRequest(text + "GET", 100, incoming), Parsed::kDone);

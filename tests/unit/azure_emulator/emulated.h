@@ -88,8 +88,8 @@ class Emulated : public testing::Test {
     return HandleControl(world, request, now, now);
   }
 
-  static Request Make(const std::string& method, const std::string& target,
-                      const std::string& body, Headers headers) {
+  static Request Make(const std::string& method, const std::string& target, const std::string& body,
+                      Headers headers) {
     const std::pair<std::string, std::string> parts =
         absl::StrSplit(target, absl::MaxSplits('?', 1));
     Request request;

@@ -35,8 +35,7 @@ TEST_F(EntitiesTest, TopSkipAndFilterAreObeyedAndChecked) {
   EXPECT_EQ(Body(Arm("GET", At("apis") + "&$top=2&$skip=3"))["value"].size(), 2u);
   EXPECT_EQ(Arm("GET", At("apis") + "&$top=0").status, 400);
   EXPECT_EQ(Arm("GET", At("apis") + "&$filter=odd").status, 400);
-  EXPECT_EQ(
-      Body(Arm("GET", At("apis") + "&%24filter=name%20eq%20'orders'"))["value"].size(), 1u);
+  EXPECT_EQ(Body(Arm("GET", At("apis") + "&%24filter=name%20eq%20'orders'"))["value"].size(), 1u);
 }
 
 TEST_F(EntitiesTest, SecretsAreShownOnlyWhenAskedFor) {
@@ -44,8 +43,7 @@ TEST_F(EntitiesTest, SecretsAreShownOnlyWhenAskedFor) {
   EXPECT_EQ(value["secret"], true);
   EXPECT_FALSE(value.contains("value"));
   EXPECT_NE(Body(Arm("POST", At("namedValues/orders-key/listValue")))["value"], "");
-  EXPECT_FALSE(
-      Body(Arm("GET", At("subscriptions/sub-1")))["properties"].contains("primaryKey"));
+  EXPECT_FALSE(Body(Arm("GET", At("subscriptions/sub-1")))["properties"].contains("primaryKey"));
   EXPECT_TRUE(Body(Arm("POST", At("subscriptions/sub-1/listSecrets"))).contains("primaryKey"));
 }
 

@@ -48,12 +48,24 @@ TEST_F(FaultsTest, SkipTimesAndServiceDecideWhichRequestsAreHit) {
   EXPECT_EQ(Get(Path("apim-neu")).status, 200);
 }
 
-TEST_F(FaultsTest, ARateHitsAboutItsShare) {
-  Fault(R"({"operation":"getService","action":"status","probability":0.25})");
-  int hit = 0;
-  for (int i = 0; i < 1000; ++i) hit += Get(Path("apim-weu")).status == 500;
-  EXPECT_GT(hit, 180);
-  EXPECT_LT(hit, 320);
+TEST_F(FaultsTest, ARateHitsAboutItsShareAndTheSameOnesForTheSameSeed) {
+  const auto hits = [](uint64_t seed) {
+    std::vector<FaultRule> rules(1);
+    rules[0].action = "status";
+    rules[0].probability = 0.25;
+    std::mt19937_64 random(seed);
+    std::vector<bool> hit;
+    for (int i = 0; i < 1000; ++i) {
+      hit.push_back(DrawFault(rules, Request(), RequestClass(), random) != nullptr);
+    }
+    return hit;
+  };
+  const std::vector<bool> first = hits(1);
+  const auto count = std::count(first.begin(), first.end(), true);
+  EXPECT_GT(count, 180);
+  EXPECT_LT(count, 320);
+  EXPECT_EQ(hits(1), first);
+  EXPECT_NE(hits(2), first);
 }
 
 TEST_F(FaultsTest, ThrottlingRefusesEarlierRequestsToo) {
@@ -121,8 +133,8 @@ TEST_F(FaultsTest, SpoiltBodiesAreNotWholeJson) {
 }
 
 TEST_F(FaultsTest, BadRulesAreRefusedWithEveryProblemNamed) {
-  const Answer answer = Control("POST", "/_emulator/faults",
-                                R"({"action":"explode","operation":"sleep","tims":1})");
+  const Answer answer =
+      Control("POST", "/_emulator/faults", R"({"action":"explode","operation":"sleep","tims":1})");
   EXPECT_EQ(answer.status, 400);
   EXPECT_EQ(Body(answer)["problems"].size(), 3u) << answer.body;
   EXPECT_EQ(Control("POST", "/_emulator/faults", R"({"action":"location"})").status, 400);

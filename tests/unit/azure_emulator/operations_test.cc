@@ -64,13 +64,13 @@ TEST_F(OperationsTest, AnUnknownOperationOrOneOfAnotherServiceIsNotFound) {
   const std::string location(accepted.Header("location"));
   const std::string id = location.substr(location.rfind('/') + 1);
   EXPECT_EQ(Arm("GET", Path("apim-neu", absl::StrCat("/operationresults/", id))).status, 404);
-  EXPECT_EQ(Arm("GET", absl::StrCat(Path("apim-weu", "/operationresults/bm8="), "?", kVersion))
-                .status,
-            404);
+  EXPECT_EQ(
+      Arm("GET", absl::StrCat(Path("apim-weu", "/operationresults/bm8="), "?", kVersion)).status,
+      404);
   const size_t query = location.find('?');
-  EXPECT_EQ(Arm("GET", absl::StrCat(location.substr(22, query - 22), "?api-version=2024-05-01"))
-                .status,
-            404);
+  EXPECT_EQ(
+      Arm("GET", absl::StrCat(location.substr(22, query - 22), "?api-version=2024-05-01")).status,
+      404);
 }
 
 TEST_F(OperationsTest, WhileOneRunsEveryOtherIsRefusedAsLocked) {
@@ -167,9 +167,9 @@ TEST_F(OperationsTest, ATierMismatchFailsLateWithBothTiersNamed) {
     const Answer failed = i == 0 ? Finished(accepted) : Poll(accepted);
     EXPECT_EQ(failed.status, 400);
     EXPECT_EQ(Code(failed), "RestoreFailed");
-    EXPECT_NE(failed.body.find(
-                  "Cannot restore: current SKU is 'Developer', backup SKU is 'Premium'"),
-              std::string::npos);
+    EXPECT_NE(
+        failed.body.find("Cannot restore: current SKU is 'Developer', backup SKU is 'Premium'"),
+        std::string::npos);
   }
   EXPECT_EQ(Version("apim-neu"), before);
   EXPECT_EQ(Body(Get(Path("apim-neu")))["properties"]["provisioningState"], "Succeeded");
@@ -237,9 +237,9 @@ TEST_F(OperationsTest, AStuckOneRunsUntilItIsFinishedByHand) {
   const Answer accepted = Start("backup", "apim-weu");
   EXPECT_EQ(Finished(accepted).status, 202);
   const std::string id = FindService(world, "apim-weu")->operation;
-  EXPECT_EQ(Control("PATCH", absl::StrCat("/_emulator/operations/", id), R"({"finish":true})")
-                .status,
-            200);
+  EXPECT_EQ(
+      Control("PATCH", absl::StrCat("/_emulator/operations/", id), R"({"finish":true})").status,
+      200);
   EXPECT_EQ(Poll(accepted).status, 200);
   EXPECT_NE(Stored(), nullptr);
 }
@@ -371,8 +371,7 @@ TEST_F(OperationsTest, StorageErrorsComeLateWhenSwitched) {
 
 TEST_F(OperationsTest, AMissingContainerIsAnErrorWhenSwitched) {
   Switch(R"({"missingContainer":"error"})");
-  EXPECT_EQ(Start("backup", "apim-weu", BackupBody("b", {{"containerName", "fresh"}})).status,
-            400);
+  EXPECT_EQ(Start("backup", "apim-weu", BackupBody("b", {{"containerName", "fresh"}})).status, 400);
 }
 
 TEST_F(OperationsTest, TheBodyOf2014WorksInTheCompatibilityModeOnly) {

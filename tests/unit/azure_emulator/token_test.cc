@@ -37,9 +37,9 @@ TEST_F(TokenTest, ExpiresByTheEmulatedClock) {
 }
 
 TEST_F(TokenTest, OfAnotherAudienceIsRefusedByArm) {
-  bearer_ = "Bearer " + Body(Token("not-a-secret-only-for-the-emulator",
-                                   "https://storage.azure.com/.default"))
-                            .value("access_token", "");
+  bearer_ = "Bearer " +
+            Body(Token("not-a-secret-only-for-the-emulator", "https://storage.azure.com/.default"))
+                .value("access_token", "");
   const Answer answer = Get(Path("apim-weu"));
   EXPECT_EQ(answer.status, 401);
   EXPECT_EQ(Code(answer), "InvalidAuthenticationTokenAudience");
@@ -52,8 +52,8 @@ TEST_F(TokenTest, ChangedByOneCharacterIsRefused) {
 }
 
 TEST_F(TokenTest, MissingIsRefused) {
-  const Answer answer = Handle(
-      world, Make("GET", absl::StrCat(Path("apim-weu"), "?", kVersion), "", {}), now);
+  const Answer answer =
+      Handle(world, Make("GET", absl::StrCat(Path("apim-weu"), "?", kVersion), "", {}), now);
   EXPECT_EQ(answer.status, 401);
   EXPECT_EQ(Code(answer), "AuthenticationFailed");
 }
@@ -76,8 +76,7 @@ TEST_F(TokenTest, WithoutTheRoleIsForbiddenNamingTheAction) {
   const Answer answer = Start("backup", "apim-weu");
   EXPECT_EQ(answer.status, 403);
   EXPECT_EQ(Code(answer), "AuthorizationFailed");
-  EXPECT_NE(answer.body.find("'Microsoft.ApiManagement/service/backup/action'"),
-            std::string::npos);
+  EXPECT_NE(answer.body.find("'Microsoft.ApiManagement/service/backup/action'"), std::string::npos);
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ class TrafficTest : public Emulated {
                absl::StrCat(R"({"properties":)", properties, "}"));
   }
   Json Endpoint(const std::string& name) {
-    return Body(Arm("GET", absl::StrCat(Profile("/ExternalEndpoints/"), name, kTraffic)))
-        ["properties"];
+    return Body(
+        Arm("GET", absl::StrCat(Profile("/ExternalEndpoints/"), name, kTraffic)))["properties"];
   }
   std::string Address(const std::string& name = "api.contoso.test") {
     Advance(world, now);
@@ -109,8 +109,9 @@ TEST_F(TrafficTest, ReadsMayShowTheOldStateForAWhile) {
 }
 
 TEST_F(TrafficTest, AForeignChangeComesThroughTheControlApi) {
-  const Answer answer = Control("PATCH", "/_emulator/trafficManagerProfiles/contoso-api",
-                                R"({"endpoints":{"neu":{"enabled":true},"weu":{"enabled":false}}})");
+  const Answer answer =
+      Control("PATCH", "/_emulator/trafficManagerProfiles/contoso-api",
+              R"({"endpoints":{"neu":{"enabled":true},"weu":{"enabled":false}}})");
   ASSERT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(Endpoint("neu")["endpointStatus"], "Enabled");
   EXPECT_EQ(Endpoint("weu")["endpointStatus"], "Disabled");

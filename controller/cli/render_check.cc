@@ -122,7 +122,7 @@ std::string BlockerTable(const v1::GroupStatus& group, const View& view) {
                                    StopsByMode(group, blocker) ? "" : " (does not hold this mode)"),
                       tone));
     if (!blocker.clears().empty())
-      absl::StrAppend(&lines, Field(view, "", absl::StrCat("  clears: ", Clean(blocker.clears()))));
+      absl::StrAppend(&lines, Field(view, "", absl::StrCat("clears: ", Clean(blocker.clears()))));
   };
   for (const v1::Blocker& blocker : group.blockers()) add("", blocker);
   for (const v1::ServiceStatus& service : group.services()) {

@@ -102,7 +102,7 @@ std::string AgentList(const v1::ListAgentsResponse& agents, const View& view) {
                agent.connected() ? Table::Cell{"yes", Tone::kGood}
                                  : Table::Cell{seen ? "NO" : "never", Tone::kBad},
                Ago(view, agent.last_report_ms()),
-               seen ? Span(agent.report_delay_ms()) : "-",
+               seen ? absl::StrCat(agent.report_delay_ms(), "ms") : "-",
                absl::StrCat(agent.results()),
                {absl::StrCat(agent.refused()), agent.refused() > 0 ? Tone::kWarn : Tone::kPlain},
                Expiry(view, agent.certificate_expiry_ms()),

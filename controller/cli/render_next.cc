@@ -80,7 +80,7 @@ std::optional<std::string> Urgent(const v1::GroupStatus& group, const View& view
   for (const v1::Blocker& blocker : group.blockers()) {
     if (blocker.active() &&
         (blocker.name() == "not_leader" || blocker.name() == "store_unavailable"))
-      return Cure(blocker, view);
+      return absl::StrCat(Clean(blocker.name()), ": ", Cure(blocker, view));
   }
   if (group.active().empty())
     return absl::StrCat("say which service is active: failoverctl adopt ", name,
@@ -111,7 +111,9 @@ std::string NextStep(const v1::GroupStatus& group, const View& view) {
   }
   if (group.pause().active()) return absl::StrCat("it is paused: failoverctl resume ", name);
   const v1::Blocker* blocker = FirstBlocker(group.blockers(), false, true);
-  if (blocker != nullptr && blocker->name() != "cooldown") return Cure(*blocker, view);
+  if (blocker != nullptr && blocker->name() != "cooldown") {
+    return absl::StrCat(Clean(blocker->name()), ": ", Cure(*blocker, view));
+  }
   if (IsOpen(group.sync().run())) return "the sync run goes on by itself";
   if (group.best_standby().empty()) return StandbyDoubt(group, view);
   if (group.frozen_by_operator())

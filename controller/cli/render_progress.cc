@@ -82,7 +82,7 @@ std::string RunLines(const v1::GroupStatus& group, const v1::SyncRun& run, const
   const int64_t expected = group.sync_cycle_p95_ms();
   std::string head =
       absl::StrCat("run ", Clean(run.id()), " by ", Clean(run.trigger()),
-                   run.who().empty() ? "" : absl::StrCat(" (", Clean(run.who()), ")"), ", ",
+                   run.who().empty() ? "" : absl::StrCat(" (", ShortId(run.who()), ")"), ", ",
                    ElapsedOf(view.now_ms - run.started_ms(), expected));
   if (expected == 0) absl::StrAppend(&head, "; no run has ended yet that tells how long");
   std::string lines = Field(view, "sync", head, Tone::kBold);
@@ -109,33 +109,34 @@ std::string LastRunLines(const v1::SyncRun& run, const View& view) {
   return lines;
 }
 
-// One step with its time: "[x] enable apim-neu 0.1s", "[>] …", "[ ] …".
+// Of a failover, and when it was done.
 struct Step {
   std::string text;
   int64_t at_ms = 0;
 };
 
-std::string StepsLine(const v1::Failover& f) {
+std::string StepLines(const v1::Failover& f, const View& view) {
   std::vector<Step> steps = {
       {"decide", f.decided_ms()},
-      {absl::StrCat("ask to enable ", Clean(f.to())), f.enable_sent_ms()},
-      {absl::StrCat(Clean(f.to()), " enabled, roles committed"), f.switched_ms()},
+      {absl::StrCat("ask to enable ", Clean(f.to()), ", the point of no return"),
+       f.enable_sent_ms()},
+      {absl::StrCat(Clean(f.to()), " is enabled and active"), f.switched_ms()},
       {absl::StrCat("disable ", Clean(f.from())), f.disabled_ms()}};
-  if (!f.public_url().empty()) steps.push_back({"seen through the public name", f.visible_ms()});
-  std::vector<std::string> parts;
+  if (!f.public_url().empty()) steps.push_back({"see it through the public name", f.visible_ms()});
+  std::string lines;
   bool current = true;
   for (const Step& step : steps) {
-    if (step.at_ms != 0) {
-      parts.push_back(absl::StrCat("[x] ", step.text,
-                                   step.at_ms == f.decided_ms()
-                                       ? ""
-                                       : absl::StrCat(" +", Span(step.at_ms - f.decided_ms()))));
-    } else {
-      parts.push_back(absl::StrCat(current ? "[>] " : "[ ] ", step.text));
-      current = false;
-    }
+    const bool done = step.at_ms != 0;
+    const std::string when =
+        done ? absl::StrCat(", after ", Span(step.at_ms - f.decided_ms())) : "";
+    const char* mark = done ? "[x] " : current ? "[>] " : "[ ] ";
+    absl::StrAppend(&lines, Field(view, "", absl::StrCat(mark, step.text, when),
+                                  done      ? Tone::kGood
+                                  : current ? Tone::kBold
+                                            : Tone::kDim));
+    current = current && done;
   }
-  return absl::StrJoin(parts, "  ");
+  return lines;
 }
 
 }  // namespace
@@ -178,14 +179,14 @@ std::string FailoverLines(const v1::GroupStatus& group, const View& view) {
   if (f.stage() == v1::FAILOVER_STAGE_UNSPECIFIED) return "";
   const std::string title = absl::StrCat(
       Clean(f.id()), " ", Clean(f.from()), " → ", Clean(f.to()), " (", Clean(f.trigger()),
-      f.who().empty() ? "" : absl::StrCat(", ", Clean(f.who())), ")");
+      f.who().empty() ? "" : absl::StrCat(", ", ShortId(f.who())), ")");
   std::string lines;
   if (IsOpen(f)) {
     lines =
         Field(view, "failover",
               absl::StrCat(title, ", ", Span(view.now_ms - f.decided_ms()), " since the decision"),
               Tone::kBold);
-    absl::StrAppend(&lines, Field(view, "", StepsLine(f)));
+    absl::StrAppend(&lines, StepLines(f, view));
     if (f.enable_attempts() > 1)
       absl::StrAppend(
           &lines, Field(view, "",
@@ -220,9 +221,12 @@ std::string FailoverLines(const v1::GroupStatus& group, const View& view) {
 std::string OperationLines(const v1::GroupStatus& group, const View& view) {
   std::string lines;
   for (const v1::Operation& operation : group.open_operations()) {
-    if (!IsOpen(operation)) continue;
     const bool unclear =
         NeedsOperator(operation) || operation.state() == v1::OPERATION_STATE_AMBIGUOUS;
+    // The lines of the open run tell of its own operation already.
+    const bool told =
+        !unclear && IsOpen(group.sync().run()) && operation.run_id() == group.sync().run().id();
+    if (!IsOpen(operation) || told) continue;
     std::string text = absl::StrCat(
         KindWord(operation.kind()), " ", Clean(operation.id()), unclear ? " on " : " of ",
         Clean(operation.service()), " ", OperationStateWord(operation.state()), ", ",

@@ -14,20 +14,26 @@ namespace {
 constexpr int kIndent = 2;
 constexpr int kMaxNotices = 8;
 
-std::string Title(const v1::GroupStatus& group, const View& view) {
-  std::string line = absl::StrCat(
+std::string TitleHead(const v1::GroupStatus& group, const View& view) {
+  std::string head = absl::StrCat(
       Paint(view, Tone::kBold, Clean(group.name())), "   ",
       Paint(view, ToneOfState(group.state()), absl::AsciiStrToUpper(Clean(group.state()))), "   ");
   if (group.active().empty()) {
-    absl::StrAppend(&line, Paint(view, Tone::kBad, "roles unconfirmed"));
-  } else {
-    const v1::ServiceStatus* active = FindService(group, group.active());
-    const std::string verdict = active == nullptr ? "unknown" : active->verdict();
-    absl::StrAppend(&line, Clean(group.active()), verdict == "up" ? " serves" : " is active and ",
-                    verdict == "up" ? "" : Paint(view, ToneOfVerdict(verdict), Clean(verdict)));
+    return absl::StrCat(head, Paint(view, Tone::kBad, "roles unconfirmed"));
   }
-  absl::StrAppend(&line, "   mode ", Clean(group.mode()), "   epoch ", group.epoch());
-  return line + "\n";
+  const v1::ServiceStatus* active = FindService(group, group.active());
+  const std::string verdict = active == nullptr ? "unknown" : Clean(active->verdict());
+  absl::StrAppend(&head, Clean(group.active()));
+  if (verdict == "up") return absl::StrCat(head, " serves");
+  return absl::StrCat(head, " is active and ", Paint(view, ToneOfVerdict(verdict), verdict));
+}
+
+std::string Title(const v1::GroupStatus& group, const View& view) {
+  const std::string rest =
+      absl::StrCat("mode ", Clean(group.mode()), "   epoch ", group.epoch(), "\n");
+  const int columns = Columns(TitleHead(group, View{view.now_ms, view.width, false}));
+  const char* gap = columns + 2 + Columns(rest) > view.width ? "\n  " : "   ";
+  return absl::StrCat(TitleHead(group, view), gap, rest);
 }
 
 // Votes that are not `up`, with their reason.
@@ -52,7 +58,7 @@ std::string BlockerLines(const v1::Blocker& blocker, const View& view, Tone tone
     absl::StrAppend(&text, ", ends ", In(view, blocker.until_ms()));
   std::string lines = Field(view, "", text, tone);
   if (!blocker.clears().empty())
-    absl::StrAppend(&lines, Field(view, "", absl::StrCat("  clears: ", Clean(blocker.clears()))));
+    absl::StrAppend(&lines, Field(view, "", absl::StrCat("clears: ", Clean(blocker.clears()))));
   return lines;
 }
 
@@ -134,7 +140,7 @@ std::string OutageLines(const v1::GroupStatus& group, const View& view) {
     absl::StrAppend(&text, "; first failure ", Ago(view, outage.first_failed_ms()),
                     ", no good answer seen before it");
   }
-  if (outage.dwell_left_ms() > 0)
+  if (outage.dwell_left_ms() > 0 && !IsOpen(group.failover()))
     absl::StrAppend(&text, "; it must stay so for ", Span(outage.dwell_left_ms()), " more");
   return Field(view, "outage", text, Tone::kBad);
 }
@@ -224,7 +230,7 @@ std::string HeldLines(const v1::GroupStatus& group, const View& view) {
     const v1::Pause& pause = group.pause();
     lines = Field(
         view, "paused",
-        absl::StrCat("by ", Clean(pause.who()), " ", Ago(view, pause.since_ms()),
+        absl::StrCat("by ", ShortId(pause.who()), " ", Ago(view, pause.since_ms()),
                      pause.until_ms() == 0 ? ", until resumed"
                                            : absl::StrCat(", ends ", In(view, pause.until_ms())),
                      ": ", Clean(pause.reason()), "; end it: failoverctl resume ", name),
@@ -287,7 +293,7 @@ std::string NoticeLines(const v1::GroupStatus& group, const View& view) {
 
 std::string ControllerLine(const v1::GetStatusResponse& status, const View& view) {
   std::string text =
-      absl::StrCat("controller ", status.controller().empty() ? "-" : Clean(status.controller()),
+      absl::StrCat("controller ", status.controller().empty() ? "-" : ShortId(status.controller()),
                    status.leader() ? ", leader" : ", not the leader", ", term ", status.term(),
                    ", version ", Clean(status.version()), ", ", Moment(status.at_ms()), " UTC");
   std::string lines;

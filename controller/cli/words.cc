@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -89,6 +90,13 @@ std::string ElapsedOf(int64_t elapsed_ms, int64_t expected_ms) {
 }
 
 std::string SpanOrUnknown(int64_t ms) { return ms < 0 ? "unknown" : Span(ms); }
+
+std::string ShortId(const std::string& identity) {
+  const size_t slash = identity.rfind('/');
+  if (!absl::StartsWith(identity, "spiffe://") || slash == std::string::npos)
+    return Clean(identity);
+  return Clean(identity.substr(slash + 1));
+}
 
 std::string Count(int64_t n, const std::string& noun) {
   return absl::StrCat(n, " ", noun, n == 1 ? "" : "s");

@@ -30,6 +30,8 @@ const v1::ServiceStatus* FindService(const v1::GroupStatus& group, const std::st
 std::string ElapsedOf(int64_t elapsed_ms, int64_t expected_ms);
 // "14m", "unknown" for a negative number.
 std::string SpanOrUnknown(int64_t ms);
+// "alice" of "spiffe://contoso/operator/alice"; the whole of anything else.
+std::string ShortId(const std::string& identity);
 // "2 regions", "1 region".
 std::string Count(int64_t n, const std::string& noun);
 

@@ -159,12 +159,14 @@ inline v1::Failover* BeginFailover(v1::GroupStatus* group) {
   return failover;
 }
 
-// Past the point of no return; the old endpoint is being disabled.
+// The enable request is out: past the point of no return.
 inline v1::GroupStatus FailingOver() {
   v1::GroupStatus group = InOutage();
   group.set_state("failing_over");
   group.set_epoch(8);
-  BeginFailover(&group)->set_stage(v1::FAILOVER_STAGE_DISABLING);
+  v1::Failover* failover = BeginFailover(&group);
+  failover->set_stage(v1::FAILOVER_STAGE_ENABLING);
+  failover->clear_switched_ms();
   return group;
 }
 
@@ -250,6 +252,7 @@ inline v1::GroupStatus Syncing() {
   operation->set_kind(v1::OPERATION_KIND_BACKUP);
   operation->set_state(v1::OPERATION_STATE_RUNNING);
   operation->set_service("apim-weu");
+  operation->set_run_id("R12");
   operation->set_intent_ms(kNow - 2 * kMinute);
   operation->set_sent_ms(kNow - 2 * kMinute);
   group.mutable_services(0)->set_operation_forecast_ms(kNow + 3 * kMinute);

@@ -344,6 +344,7 @@ void Hub::FlushAnnouncements() {
       const bool open = instance != nullptr && instance->stream != nullptr;
       const auto groups = table_->assignments.groups_of_region.find(agent.probe_region);
       if (groups == table_->assignments.groups_of_region.end()) continue;
+      input.generation = table_->assignments.generation;
       for (const std::string& group : groups->second) {
         input.events.emplace_back(group, core::AgentStream{agent, open});
       }

@@ -26,6 +26,9 @@ struct AgentInput {
   // Destroyed when the input has been judged: only then the stream is read on, so that a fast or hostile
   // agent has one message in the mailbox and no more (stack.md, gRPC).
   std::shared_ptr<void> hold;
+  // Of the Assignments by which the events' indices were found. Results of an older one than the configuration
+  // in force may name other services by the same index and must not be judged.
+  uint64_t generation = 0;
 };
 
 // Where a target's results go: every group that probes it and what it is to that group. Control targets

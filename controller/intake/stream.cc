@@ -260,7 +260,7 @@ void Stream::HandleResults(const v1::ResultBatch& batch) {
   }
   // Kept here too until the answer of the sink is known: a refused input must not read on.
   const std::shared_ptr<void> hold = MakeHold();
-  if (!hub_->Deliver({ToEvents(agent_, std::move(groups), replay), hold})) {
+  if (!hub_->Deliver({ToEvents(agent_, std::move(groups), replay), hold, table->assignments.generation})) {
     Refuse(grpc::StatusCode::RESOURCE_EXHAUSTED, "refused_mailbox_full",
            "the controller is behind; connect again later and replay");
   }

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "apim_failover/v1/operator.pb.h"
+#include "apim_failover/v1/state.pb.h"
 #include "common/proto.h"
 
 namespace prometheus {
@@ -44,6 +45,9 @@ class Metrics {
   virtual ~Metrics() = default;
   virtual std::vector<std::weak_ptr<prometheus::Collectable>> collectables() = 0;
 
+  // A group's record as loaded or as made durable: operations and failovers that ended are counted, and what
+  // GroupStatus does not show is kept for the scrapes. The first record of a group is the baseline.
+  virtual void RecordIs(const v1::GroupRecord& record) = 0;
   virtual void AzureCall(const std::string& api, const std::string& operation, const std::string& code,
                          absl::Duration took) = 0;
   virtual void StoreWrite(absl::Duration took, bool ok) = 0;

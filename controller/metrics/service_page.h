@@ -1,0 +1,24 @@
+#ifndef CONTROLLER_METRICS_SERVICE_PAGE_H_
+#define CONTROLLER_METRICS_SERVICE_PAGE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "apim_failover/v1/operator.pb.h"
+#include "common/proto.h"
+#include "controller/metrics/catalogue.h"
+#include "controller/metrics/record_watch.h"
+
+namespace failover::metrics {
+
+inline double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
+// Unknown (−1) is shown as infinite, never as absent: `x > objective` must be true of what nobody knows
+// (design.md §6.10: it never flatters).
+double SecondsOrInfinity(int64_t ms);
+
+// The samples of one service of a group.
+void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service, const RecordFacts& facts, Page& page);
+
+}  // namespace failover::metrics
+
+#endif  // CONTROLLER_METRICS_SERVICE_PAGE_H_

@@ -1,0 +1,123 @@
+#include "agent/metrics.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/collectable.h>
+#include <prometheus/text_serializer.h>
+
+#include <sstream>
+#include <string>
+
+#include "agent/probe_result.h"
+
+namespace failover::agent {
+namespace {
+
+std::shared_ptr<const Target> TargetOf(const std::string& id, const std::string& region,
+                                       const std::string& role) {
+  Target target;
+  target.id = id;
+  target.failover_group = "orders";
+  target.azure_region = region;
+  target.role = role;
+  target.tls = true;
+  return std::make_shared<const Target>(target);
+}
+
+class AgentMetricsTest : public testing::Test {
+ protected:
+  void Assign(std::vector<std::shared_ptr<const Target>> targets) {
+    PreparedAssignment assignment;
+    assignment.term = 3;
+    assignment.targets = std::move(targets);
+    metrics_.SetAssignment(assignment);
+  }
+  void Result(const std::shared_ptr<const Target>& target, bool success) {
+    v1::ProbeResult result;
+    result.set_success(success);
+    if (!success) result.set_failed_stage(v1::PROBE_STAGE_TLS);
+    result.set_certificate_expiry_unix(1900000000);
+    result.mutable_phases()->set_total_us(20000);
+    metrics_.Result(*target, result, absl::FromUnixSeconds(1700000000));
+  }
+  std::string Text() {
+    return prometheus::TextSerializer().Serialize(metrics_.collectable()->Collect());
+  }
+  bool Has(const std::string& line) { return Text().find(line + "\n") != std::string::npos; }
+
+  AgentMetrics metrics_{"uksouth", {"c:1"}};
+};
+
+constexpr char kLabels[] =
+    "azure_region=\"weu\",failover_group=\"orders\",probe_region=\"uksouth\"";
+
+TEST_F(AgentMetricsTest, EveryResultStartsAtZeroWhenATargetIsAssigned) {
+  Assign({TargetOf("a", "weu", "active")});
+  for (const char* result : kResultLabels) {
+    EXPECT_TRUE(Has(std::string("apim_failover_probe_results_total{") + kLabels + ",result=\"" +
+                    result + "\",role=\"active\"} 0"))
+        << Text();
+  }
+  EXPECT_EQ(Text().find("apim_failover_probe_success{"), std::string::npos)
+      << "claims a result it has not";
+}
+
+TEST_F(AgentMetricsTest, ResultsAreCountedByWord) {
+  const auto target = TargetOf("a", "weu", "active");
+  Assign({target});
+  Result(target, true);
+  Result(target, false);
+  EXPECT_TRUE(Has(std::string("apim_failover_probe_results_total{") + kLabels +
+                  ",result=\"tls_error\",role=\"active\"} 1"));
+  EXPECT_TRUE(Has(std::string("apim_failover_probe_success{") + kLabels + ",role=\"active\"} 0"));
+  EXPECT_TRUE(Has(std::string("apim_failover_probe_last_success_timestamp_seconds{") + kLabels +
+                  "} 1700000000"))
+      << Text();
+}
+
+TEST_F(AgentMetricsTest, TargetsThatShareLabelsAreGoodOnlyTogether) {
+  const auto a = TargetOf("a", "weu", "active"), b = TargetOf("b", "weu", "active");
+  Assign({a, b});
+  Result(a, false);
+  Result(b, true);
+  const std::string series =
+      std::string("apim_failover_probe_success{") + kLabels + ",role=\"active\"} ";
+  EXPECT_TRUE(Has(series + "0"));
+  Assign({b});
+  Result(b, true);
+  EXPECT_TRUE(Has(series + "1")) << "a target that is gone still counts";
+}
+
+TEST_F(AgentMetricsTest, SeriesOfRemovedTargetsGo) {
+  const auto target = TargetOf("a", "weu", "active");
+  Assign({target, TargetOf("s", "weu", "standby")});
+  Result(target, true);
+  EXPECT_NE(Text().find("certificate_expiry_timestamp_seconds{"), std::string::npos);
+  Assign({});
+  EXPECT_EQ(Text().find("azure_region="), std::string::npos) << Text();
+  Result(target, true);  // one in flight
+  EXPECT_EQ(Text().find("azure_region="), std::string::npos);
+}
+
+TEST_F(AgentMetricsTest, ARoleThatMovesKeepsTheRegionsHistograms) {
+  const auto before = TargetOf("a", "weu", "active"), after = TargetOf("a", "weu", "standby");
+  Assign({before});
+  Result(before, true);
+  Assign({after});
+  Result(after, true);
+  EXPECT_TRUE(Has(
+      "apim_failover_probe_duration_seconds_count{azure_region=\"weu\",failover_group=\"orders\","
+      "phase=\"total\",probe_region=\"uksouth\"} 2"))
+      << Text();
+  EXPECT_EQ(Text().find("role=\"active\""), std::string::npos);
+}
+
+TEST_F(AgentMetricsTest, AControllerThatWasNeverReachedIsAZero) {
+  EXPECT_TRUE(
+      Has("apim_failover_agent_stream_connected{controller=\"c:1\",probe_region=\"uksouth\"} 0"));
+  metrics_.StreamConnected("c:1", true);
+  EXPECT_TRUE(
+      Has("apim_failover_agent_stream_connected{controller=\"c:1\",probe_region=\"uksouth\"} 1"));
+}
+
+}  // namespace
+}  // namespace failover::agent

@@ -106,10 +106,9 @@ void ApplyDefaults(bool insecure, v1::ControllerConfig& config) {
   for (v1::GroupSpec& group : *config.mutable_failover_groups()) DefaultGroup(group);
   DefaultAzure(*config.mutable_azure());
   DefaultTiming(*config.mutable_timing());
-  const absl::string_view host = insecure ? "127.0.0.1" : "0.0.0.0";
-  DefaultText(config.mutable_agent_address(), absl::StrCat(host, ":7443"));
-  DefaultText(config.mutable_operator_address(), absl::StrCat(host, ":7444"));
-  DefaultText(config.mutable_metrics_address(), absl::StrCat(host, ":9464"));
+  DefaultText(config.mutable_agent_address(), DefaultAddress(insecure, kAgentPort));
+  DefaultText(config.mutable_operator_address(), DefaultAddress(insecure, kOperatorPort));
+  DefaultText(config.mutable_metrics_address(), DefaultAddress(insecure, kMetricsPort));
 }
 
 // ---- Conversion ----

@@ -91,11 +91,12 @@ void ConfigChecker::Name(const std::string& path, const std::string& value) {
   Require(path, value, IsName(value), kNameAllowed);
 }
 
-void ConfigChecker::Unique(const std::string& path, absl::string_view key, std::map<std::string, std::string>& seen,
-                           absl::string_view what) {
+void ConfigChecker::Unique(const std::string& path, absl::string_view value, absl::string_view key,
+                           std::map<std::string, std::string>& seen, absl::string_view allowed) {
   if (key.empty()) return;
   const auto [first, fresh] = seen.emplace(std::string(key), path);
-  if (!fresh) Say(path, absl::StrCat("found \"", CutText(key, 200), "\" again, as in ", first->second, "; allowed: ", what));
+  if (fresh) return;
+  Say(path, absl::StrCat("found \"", CutText(value, 200), "\" again, as in ", first->second, "; allowed: ", allowed));
 }
 
 void ConfigChecker::Range(const std::string& path, int64_t value, int64_t low, int64_t high) {
@@ -147,9 +148,9 @@ struct Listener {
   int port = 0;
 };
 
-void CheckAddress(const std::string& path, const std::string& value, std::vector<Listener>& listeners,
-                  ConfigChecker& check) {
-  if (value.empty()) return;  // the default
+void CheckAddress(const std::string& path, const std::string& given, int default_port,
+                  std::vector<Listener>& listeners, ConfigChecker& check) {
+  const std::string value = given.empty() ? DefaultAddress(check.insecure(), default_port) : given;
   Listener mine{path, "", 0};
   if (!ParseHostPort(value, mine.host, mine.port)) {
     return check.Wrong(path, value, "HOST:PORT, port 0 to 65535, an IPv6 address in brackets");
@@ -242,12 +243,16 @@ void CheckTiming(const v1::TimingSpec& timing, ConfigChecker& check) {
 
 }  // namespace
 
+std::string DefaultAddress(bool insecure, int port) {
+  return absl::StrCat(insecure ? "127.0.0.1" : "0.0.0.0", ":", port);
+}
+
 void CheckController(const v1::ControllerConfig& config, ConfigChecker& check) {
   check.Name("controllerRegion", config.controller_region());
   std::vector<Listener> listeners;
-  CheckAddress("agentAddress", config.agent_address(), listeners, check);
-  CheckAddress("operatorAddress", config.operator_address(), listeners, check);
-  CheckAddress("metricsAddress", config.metrics_address(), listeners, check);
+  CheckAddress("agentAddress", config.agent_address(), kAgentPort, listeners, check);
+  CheckAddress("operatorAddress", config.operator_address(), kOperatorPort, listeners, check);
+  CheckAddress("metricsAddress", config.metrics_address(), kMetricsPort, listeners, check);
   if (config.store().directory().empty()) check.Missing("store.directory", "the directory for durable state");
   CheckTls(config, check);
   CheckAzure(config.azure(), check);

@@ -33,9 +33,9 @@ class ConfigChecker {
   bool Require(const std::string& path, absl::string_view value, bool ok, absl::string_view allowed);
 
   void Name(const std::string& path, const std::string& value);
-  // The first path is remembered in `seen`.
-  void Unique(const std::string& path, absl::string_view key, std::map<std::string, std::string>& seen,
-              absl::string_view what);
+  // `key` is what is compared, `value` what the file says. The first path is remembered in `seen`.
+  void Unique(const std::string& path, absl::string_view value, absl::string_view key,
+              std::map<std::string, std::string>& seen, absl::string_view allowed);
   void Range(const std::string& path, int64_t value, int64_t low, int64_t high);
   // Does nothing when `present` is false.
   void Range(const std::string& path, bool present, const google::protobuf::Duration& value, absl::Duration low,
@@ -54,6 +54,10 @@ class ConfigChecker {
   ConfigProblems& problems_;
   std::set<std::string> reported_;  // paths that the parser refused
 };
+
+// HOST:PORT that is listened on when the file does not say.
+std::string DefaultAddress(bool insecure, int port);
+constexpr int kAgentPort = 7443, kOperatorPort = 7444, kMetricsPort = 9464;
 
 // Everything but the groups.
 void CheckController(const v1::ControllerConfig& config, ConfigChecker& check);

@@ -41,11 +41,11 @@ void CheckServices(const v1::GroupSpec& group, const std::string& path, Shared& 
     const v1::ServiceSpec& service = group.services(i);
     const std::string at = At(path + ".services", i);
     check.Name(at + ".name", service.name());
-    check.Unique(at + ".name", service.name(), names, "each service name once in a group");
+    check.Unique(at + ".name", service.name(), service.name(), names, "each service name once in a group");
     check.Name(at + ".region", service.region());
     const std::string& id = service.resource_id();
     if (check.Require(at + ".resourceId", id, IsResourceId(id, "Microsoft.ApiManagement", "service"), kResourceId)) {
-      check.Unique(at + ".resourceId", absl::AsciiStrToLower(id), shared.resource_ids,
+      check.Unique(at + ".resourceId", id, absl::AsciiStrToLower(id), shared.resource_ids,
                    "each API Management service once, whatever the case of its id");
     }
     if (service.gateway_url().empty()) continue;
@@ -55,8 +55,8 @@ void CheckServices(const v1::GroupSpec& group, const std::string& path, Shared& 
     if (absl::StrContains(parts.path_and_query, '?')) {
       check.Wrong(at + ".gatewayUrl", service.gateway_url(), "a URL without a query");
     }
-    check.Unique(at + ".gatewayUrl", absl::StrCat(parts.scheme, "://", parts.host, ":", parts.port, parts.path_and_query),
-                 shared.gateways, "each gateway for one service");
+    check.Unique(at + ".gatewayUrl", service.gateway_url(),
+                 absl::StrCat(parts.scheme, "://", parts.host, ":", parts.port, parts.path_and_query), shared.gateways, "each gateway for one service");
   }
 }
 
@@ -74,7 +74,7 @@ void CheckHeaders(const v1::HttpProbe& http, const std::string& path, ConfigChec
       check.Wrong(at, name, lower == "host" ? "other headers; the public host name is set by http.host"
                                             : "other headers; this one belongs to the connection");
     } else {
-      check.Unique(at, lower, names, "each header once");
+      check.Unique(at, name, lower, names, "each header once");
     }
     if (!IsHeaderValue(value)) {  // may be a key: never shown
       check.Say(at, "found a value with a line break or another control character, or of more than 1024 bytes; "
@@ -101,6 +101,18 @@ void CheckHttp(const v1::HttpProbe& http, const std::string& path, ConfigChecker
   CheckHeaders(http, path + ".headers", check);
 }
 
+void CheckCadence(const v1::ProbeSpec& probe, const std::string& path, ConfigChecker& check) {
+  constexpr absl::Duration kShortest = absl::Milliseconds(50), kLongestTimeout = absl::Minutes(1);
+  check.Range(path + ".interval", probe.has_interval(), probe.interval(), kShortest, absl::Minutes(10));
+  check.Range(path + ".timeout", probe.has_timeout(), probe.timeout(), absl::Milliseconds(10), kLongestTimeout);
+  const absl::Duration interval = probe.has_interval() ? FromProto(probe.interval()) : absl::Seconds(5);
+  const absl::Duration timeout = FromProto(probe.timeout());
+  if (probe.has_timeout() && interval >= kShortest && timeout > interval && timeout <= kLongestTimeout) {
+    check.Wrong(path + ".timeout", failover::FormatDuration(timeout),
+                absl::StrCat("at most the interval, ", failover::FormatDuration(interval)));
+  }
+}
+
 void CheckProbes(const v1::GroupSpec& group, const std::string& path, ConfigChecker& check) {
   Count(path + ".probes", group.probes_size(), 1, kMaxProbes, "probes", check);
   std::map<std::string, std::string> names;
@@ -109,15 +121,9 @@ void CheckProbes(const v1::GroupSpec& group, const std::string& path, ConfigChec
     const v1::ProbeSpec& probe = group.probes(i);
     const std::string at = At(path + ".probes", i);
     check.Name(at + ".name", probe.name());
-    check.Unique(at + ".name", probe.name(), names, "each probe name once in a group");
+    check.Unique(at + ".name", probe.name(), probe.name(), names, "each probe name once in a group");
     CheckHttp(probe.http(), at + ".http", check);
-    check.Range(at + ".interval", probe.has_interval(), probe.interval(), absl::Milliseconds(50), absl::Minutes(10));
-    check.Range(at + ".timeout", probe.has_timeout(), probe.timeout(), absl::Milliseconds(10), absl::Minutes(1));
-    const absl::Duration interval = probe.has_interval() ? FromProto(probe.interval()) : absl::Seconds(5);
-    if (probe.has_timeout() && FromProto(probe.timeout()) > interval) {
-      check.Wrong(at + ".timeout", failover::FormatDuration(FromProto(probe.timeout())),
-                  absl::StrCat("at most the interval, ", failover::FormatDuration(interval)));
-    }
+    CheckCadence(probe, at, check);
     if (probe.has_failure_threshold()) check.Range(at + ".failureThreshold", probe.failure_threshold(), 1, 20);
     if (probe.has_success_threshold()) check.Range(at + ".successThreshold", probe.success_threshold(), 1, 100);
     if (probe.decides() && ++deciding == 2) {
@@ -132,7 +138,7 @@ void CheckQuorum(const v1::GroupSpec& group, const std::string& path, ConfigChec
   std::map<std::string, std::string> names;
   for (int i = 0; i < regions; ++i) {
     check.Name(At(path + ".probeRegions", i), group.probe_regions(i));
-    check.Unique(At(path + ".probeRegions", i), group.probe_regions(i), names, "each probe region once");
+    check.Unique(At(path + ".probeRegions", i), group.probe_regions(i), group.probe_regions(i), names, "each probe region once");
   }
   if (regions == 0) return;
   if (group.has_quorum() && (group.quorum() < 1 || group.quorum() > regions)) {
@@ -166,7 +172,7 @@ void CheckControlTargets(const v1::GroupSpec& group, const std::string& path, Co
   for (int i = 0; i < group.control_targets_size(); ++i) {
     const std::string at = At(path + ".controlTargets", i);
     check.Url(at, group.control_targets(i));
-    check.Unique(at, group.control_targets(i), urls, "each URL once");
+    check.Unique(at, group.control_targets(i), group.control_targets(i), urls, "each URL once");
   }
 }
 
@@ -187,7 +193,7 @@ void CheckEndpoints(const v1::GroupSpec& group, const std::string& path, ConfigC
       check.Wrong(at, service, absl::StrCat("the group's services: ", absl::StrJoin(services, ", ")));
     }
     check.Require(at, endpoint, IsEndpointName(endpoint), "an endpoint's name: 1 to 260 letters, digits, '-', '_', '.'");
-    check.Unique(at, absl::AsciiStrToLower(endpoint), names, "another endpoint for each service");
+    check.Unique(at, endpoint, absl::AsciiStrToLower(endpoint), names, "another endpoint for each service");
   }
 }
 
@@ -263,15 +269,15 @@ void CheckGroups(const v1::ControllerConfig& config, ConfigChecker& check) {
     const v1::GroupSpec& group = config.failover_groups(i);
     const std::string path = At("failoverGroups", i);
     check.Name(path + ".name", group.name());
-    check.Unique(path + ".name", group.name(), shared.groups, "each group name once");
+    check.Unique(path + ".name", group.name(), group.name(), shared.groups, "each group name once");
     CheckObjectives(group, path, check);
     CheckServices(group, path, shared, check);
     CheckProbes(group, path, check);
     CheckQuorum(group, path, check);
     CheckControlTargets(group, path, check);
     CheckTraffic(group, path, check);
-    check.Unique(path + ".traffic.trafficManager.profileResourceId",
-                 absl::AsciiStrToLower(group.traffic().traffic_manager().profile_resource_id()), shared.profiles,
+    const std::string& profile = group.traffic().traffic_manager().profile_resource_id();
+    check.Unique(path + ".traffic.trafficManager.profileResourceId", profile, absl::AsciiStrToLower(profile), shared.profiles,
                  "each Traffic Manager profile for one group");
     CheckSync(group, path, check);
   }

@@ -278,6 +278,22 @@ TEST_F(ConfigTest, AllProblemsAreReportedAtOnceInTheOrderOfTheLines) {
   EXPECT_TRUE(absl::StartsWith(lines[3], "16: store")) << lines[3];
 }
 
+TEST_F(ConfigTest, TwoGroupsShareNoNameServiceGatewayOrProfile) {
+  const std::string full = TestData("full.yaml");
+  const size_t begin = full.find("- name: orders-api"), end = full.find("# For tests and demonstrations");
+  const std::string text = full.substr(0, end) + full.substr(begin, end - begin) + full.substr(end);
+  std::vector<std::string> found;
+  for (const absl::string_view line : absl::StrSplit(Problems(text), '\n')) {
+    found.emplace_back(line.substr(line.find(": ") + 2, line.find(": found ") - line.find(": ") - 2));
+  }
+  EXPECT_EQ(found, (std::vector<std::string>{
+                       "failoverGroups[1].name", "failoverGroups[1].services[0].resourceId",
+                       "failoverGroups[1].services[0].gatewayUrl", "failoverGroups[1].services[1].resourceId",
+                       "failoverGroups[1].services[1].gatewayUrl",
+                       "failoverGroups[1].traffic.trafficManager.profileResourceId"}))
+      << Problems(text);
+}
+
 TEST_F(ConfigTest, AMissingFileIsNamed) {
   const absl::Status status = LoadControllerConfig(Path("none.yaml"), 1, false).status();
   EXPECT_TRUE(absl::IsNotFound(status)) << status;

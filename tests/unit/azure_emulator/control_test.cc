@@ -90,6 +90,14 @@ TEST_F(ControlTest, AWorldFileIsReadStrictlyWithAllProblemsAtOnce) {
   EXPECT_FALSE(ReadWorldFile("/nonexistent", now).ok());
 }
 
+TEST_F(ControlTest, TheWorldFilesOfTheRepositoryAreGood) {
+  for (const char* name : {"two-services", "three-services"}) {
+    const absl::StatusOr<World> read =
+        ReadWorldFile(absl::StrCat(FAILOVER_TESTDATA, "/worlds/", name, ".json"), now);
+    EXPECT_TRUE(read.ok()) << read.status();
+  }
+}
+
 TEST_F(ControlTest, AnotherWorldReplacesThisOneAtTheSameAddresses) {
   std::string text = R"({"subscription":"s","resourceGroup":"g","services":[
       {"name":"apim-weu","region":"westeurope","gateway":{"address":"ADDRESS"}}],

@@ -1,6 +1,8 @@
 #ifndef TESTS_UNIT_AZURE_EMULATOR_EMULATED_H_
 #define TESTS_UNIT_AZURE_EMULATOR_EMULATED_H_
 
+#include <fstream>
+#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -23,15 +25,21 @@ class Emulated : public testing::Test {
   static constexpr char kVersion[] = "api-version=2022-08-01";
 
   Emulated() {
-    // Read once: copying is cheaper.
-    static const absl::StatusOr<World> read =
-        ReadWorldFile(absl::StrCat(FAILOVER_TESTDATA, "/worlds/two-services.json"), now);
+    // Read once, since copying is cheaper; with few APIs, for the same reason.
+    static const absl::StatusOr<World> read = ReadWorld(SmallWorld(), now);
     EXPECT_TRUE(read.ok()) << read.status();
     if (read.ok()) world = *read;
     world.switches.work_fraction = 0.5;
     world.backup_duration = {absl::Minutes(10), absl::Minutes(10)};
     world.restore_duration = {absl::Minutes(30), absl::Minutes(30)};
     world.retry_after = 60;
+  }
+
+  static std::string SmallWorld() {
+    std::ifstream file(absl::StrCat(FAILOVER_TESTDATA, "/worlds/two-services.json"));
+    std::stringstream text;
+    text << file.rdbuf();
+    return absl::StrReplaceAll(text.str(), {{"\"apis\": 30", "\"apis\": 4"}});
   }
 
   static std::string Path(absl::string_view service, absl::string_view below = "") {

@@ -6,6 +6,7 @@ namespace {
 
 class EntitiesTest : public Emulated {
  protected:
+  EntitiesTest() { FillRealistic(world, *FindService(world, "apim-weu"), 7, 30, now); }
   std::string At(const std::string& path) {
     return absl::StrCat(Path("apim-weu", "/"), path, "?", kVersion);
   }

@@ -21,7 +21,7 @@ namespace {
 constexpr absl::Duration kRefreshBefore = absl::Minutes(20);
 constexpr absl::Duration kAfterFailure = absl::Seconds(5);
 constexpr absl::Duration kFetchTimeout = absl::Seconds(10);
-constexpr int64_t kMaxLifetime = 7 * 24 * 3600;
+constexpr int64_t kMaxLifetime = 604'800;  // a week, in seconds
 
 // Entra sends numbers, IMDS and some proxies send them as text.
 int64_t SecondsAt(const Json& body, const char* key) {
@@ -32,7 +32,7 @@ int64_t SecondsAt(const Json& body, const char* key) {
 }
 
 bool IsTokenText(absl::string_view token) {
-  if (token.empty() || token.size() > 64 * 1024) return false;
+  if (token.empty() || token.size() > 65'536) return false;
   return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
@@ -87,11 +87,12 @@ absl::StatusOr<TokenAnswer> Credentials::Fetch(const Send& send) const {
   return ReadTokenAnswer(*result.response);
 }
 
-absl::StatusOr<std::string> Credentials::Token(const Send& send, std::stop_token stop) {
+absl::StatusOr<std::string> Credentials::Token(const Send& send, const std::stop_token& stop)
+    ABSL_NO_THREAD_SAFETY_ANALYSIS {  // a unique_lock, since it waits
   std::unique_lock<Mutex> lock(mutex_);
   const uint64_t seen = fetches_;
   while (fetching_ && !IsGood(clock_.Steady())) {
-    if (!fetched_.wait(lock, stop, [&] { return !fetching_; }))
+    if (!fetched_.wait(lock, stop, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !fetching_; }))
       return absl::CancelledError("stopped");
     if (fetches_ != seen && !IsGood(clock_.Steady()))
       return last_error_;  // that fetch was ours as well

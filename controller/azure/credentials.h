@@ -45,7 +45,7 @@ class Credentials {
   // refreshing: 20 minutes or half its life before its end, whichever is later, so that at least 10
   // minutes are left at any moment (design.md §7.10). A failed refresh leaves the old token in
   // force while it is good, and is not repeated for 5 s.
-  absl::StatusOr<std::string> Token(const Send& send, std::stop_token stop);
+  absl::StatusOr<std::string> Token(const Send& send, const std::stop_token& stop);
   // `token` was answered with 401: it is given to nobody any more.
   void Refused(absl::string_view token);
 

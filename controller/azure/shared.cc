@@ -1,6 +1,7 @@
 #include "controller/azure/shared.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "common/log.h"
 
@@ -78,11 +79,12 @@ void AzureData::SetGroups(std::vector<GroupAzure> groups) {
     entries[name] = EntryOf(std::move(group));
   }
   MutexLock lock(mutex_);
-  std::erase_if(write_path_proved_, [&](const auto& proved) {
-    const auto before = groups_.find(proved.first), after = entries.find(proved.first);
-    return before == groups_.end() || after == entries.end() ||
-           !SameTraffic(before->second->group, after->second->group);
-  });
+  for (auto proved = write_path_proved_.begin(); proved != write_path_proved_.end();) {
+    const auto before = groups_.find(proved->first), after = entries.find(proved->first);
+    const bool same = before != groups_.end() && after != entries.end() &&
+                      SameTraffic(before->second->group, after->second->group);
+    proved = same ? std::next(proved) : write_path_proved_.erase(proved);
+  }
   groups_ = std::move(entries);
 }
 

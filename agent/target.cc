@@ -1,5 +1,6 @@
 #include "agent/target.h"
 
+#include <map>
 #include <set>
 #include <utility>
 
@@ -68,6 +69,8 @@ absl::Status PrepareAddress(const v1::Target& from, Target& target) {
   if (from.url().size() > kMaxUrl) return Refused("url", from.url(), "at most 2048 bytes");
   UrlParts url;
   RETURN_IF_ERROR(ParseUrl(from.url(), url));
+  // libcurl would convert any other name before it looks for the addresses that we resolved.
+  if (!IsHostName(url.host)) return Refused("url", from.url(), "an ASCII host name or an address");
   target.tls = url.scheme == "https";
   target.dial_host = url.host;
   target.dial_port = url.port;
@@ -78,6 +81,7 @@ absl::Status PrepareAddress(const v1::Target& from, Target& target) {
     }
     target.dial_port = port;
   }
+  if (absl::EndsWith(target.dial_host, ".")) target.dial_host.pop_back();  // libcurl drops it too
   std::string host = url.host;
   if (!from.host().empty()) {
     int port = 0;
@@ -107,7 +111,9 @@ absl::Status PrepareHeaders(const v1::Target& from, Target& target) {
   if (from.headers_size() > kMaxHeaders) {
     return Refused("headers", absl::StrCat(from.headers_size()), "at most 32");
   }
-  for (const auto& [name, value] : from.headers()) {
+  // In an order of their own: that of a protobuf map differs from run to run.
+  const std::map<std::string, std::string> headers(from.headers().begin(), from.headers().end());
+  for (const auto& [name, value] : headers) {
     const std::string lower = absl::AsciiStrToLower(name);
     if (!IsToken(name) || framing.count(lower) != 0 || absl::StartsWith(lower, "proxy-")) {
       return Refused("headers", name, "names of end-to-end headers; the host is set by `host`");
@@ -141,10 +147,12 @@ absl::Status PrepareCadence(const v1::Target& from, Cadence& cadence) {
   }
   if (cadence.timeout < kMinInterval || cadence.timeout > kMaxTimeout ||
       cadence.timeout > cadence.interval * kMaxOverlap) {
-    return Refused("timeout", failover::FormatDuration(cadence.timeout), "10ms to 5m, at most 64 intervals");
+    return Refused("timeout", failover::FormatDuration(cadence.timeout),
+                   "10ms to 5m, at most 64 intervals");
   }
   if (cadence.phase < absl::ZeroDuration() || cadence.phase >= cadence.interval) {
-    return Refused("phase", failover::FormatDuration(cadence.phase), "0s to less than the interval");
+    return Refused("phase", failover::FormatDuration(cadence.phase),
+                   "0s to less than the interval");
   }
   if (cadence.burst_count < 0 || cadence.burst_count > kMaxBurst) {
     return Refused("burst_count", absl::StrCat(cadence.burst_count), "0 to 16");

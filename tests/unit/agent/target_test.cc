@@ -27,6 +27,12 @@ TEST(PrepareTarget, TheUrlsHostIsDialledByDefault) {
   EXPECT_EQ(target->url, "https://apim-weu.azure-api.net:443/status?x=1");
 }
 
+TEST(PrepareTarget, AFinalDotOfTheHostIsDroppedForDialling) {
+  v1::Target from = Good();
+  from.set_url("https://gateway.example./");
+  EXPECT_EQ(PrepareTarget(from)->dial_host, "gateway.example");
+}
+
 TEST(PrepareTarget, ConnectToIsDialledInstead) {
   v1::Target from = Good();
   from.set_connect_to("10.1.2.3:8443");
@@ -92,6 +98,7 @@ std::vector<Bad> AllBad() {
       {"OtherScheme", [](v1::Target& t) { t.set_url("file:///etc/passwd"); }, "file"},
       {"UserInformation", [](v1::Target& t) { t.set_url("https://u:p@a.example/"); },
        "user information"},
+      {"ForeignHost", [](v1::Target& t) { t.set_url("https://caf\xc3\xa9.example/"); }, "url"},
       {"LongUrl", [](v1::Target& t) { t.set_url("https://a/" + std::string(3000, 'x')); }, "url"},
       {"ConnectToWithoutPort", [](v1::Target& t) { t.set_connect_to("a.example"); }, "connect_to"},
       {"ConnectToWithPath", [](v1::Target& t) { t.set_connect_to("a.example/x:1"); }, "connect_to"},

@@ -155,7 +155,9 @@ void ApplyFacts(Context& c, const ServiceFacts& facts) {
   v1::ServiceRecord* service = c.FindService(facts.service);
   if (service == nullptr || !facts.reachable) return;
   if (!facts.sku.empty()) service->set_sku(facts.sku);
-  if (!facts.gateway_url.empty()) service->set_gateway_url(facts.gateway_url);
+  const int index = c.config.ServiceIndex(facts.service);
+  const bool configured = index >= 0 && !c.config.services[index].gateway_url.empty();
+  if (!facts.gateway_url.empty() && !configured) service->set_gateway_url(facts.gateway_url);
 }
 
 std::string FactsProblem(const ServiceFacts& facts) {

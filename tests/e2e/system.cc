@@ -1,0 +1,204 @@
+#include "tests/e2e/system.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "google/protobuf/util/json_util.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace failover::e2e {
+namespace {
+
+using Json = nlohmann::json;
+
+struct RegionOf {
+  const char* region;
+  const char* source;
+};
+constexpr RegionOf kRegions[] = {{"westeurope", "127.0.2.1"}, {"northeurope", "127.0.2.2"}, {"uksouth", "127.0.2.3"}};
+
+Json ReadJson(const std::string& file) {
+  std::ifstream in(file);
+  return Json::parse(in, nullptr, false);
+}
+
+std::string Scope(const Json& world) {
+  return absl::StrCat("/subscriptions/", world["subscription"].get<std::string>(), "/resourceGroups/",
+                      world["resourceGroup"].get<std::string>(), "/providers/");
+}
+
+}  // namespace
+
+System::System(SystemOptions chosen) : options(std::move(chosen)) {
+  Json world = ReadJson(absl::StrCat(FAILOVER_TESTDATA, "/worlds/", options.world));
+  world["timing"]["backup"] = {{"min", "600ms"}, {"max", "900ms"}};
+  world["timing"]["restore"] = {{"min", "600ms"}, {"max", "900ms"}};
+  for (Json& service : world["services"]) {
+    if (service["content"].value("kind", "") == "realistic") service["content"]["apis"] = 5;
+  }
+  if (options.change_world) options.change_world(world);
+  dir_.Write("world.json", world.dump());
+  for (const char* uri : {"controller/ctl-1", "operator/test", "agent/westeurope/agent-1", "agent/northeurope/agent-1", "agent/uksouth/agent-1"}) {
+    const std::vector<std::string> parts = absl::StrSplit(uri, '/');
+    WriteTlsFiles(dir_, parts[0] == "agent" ? parts[1] : parts[0], ca_, ca_.Issue(absl::StrCat("spiffe://test/", uri)));
+  }
+}
+
+void System::StartEmulator() {
+  std::vector<std::string> command = {Binary("azure-emulator"), "--world", dir_.File("world.json"), "--directory", dir_.path()};
+  command.insert(command.end(), options.emulator_arguments.begin(), options.emulator_arguments.end());
+  emulator = Process(command, dir_.File("emulator.log"));
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return !dir_.Read("endpoints.json").empty(); })) << dir_.Read("emulator.log");
+  WriteControllerConfig(options.mode);
+}
+
+std::string System::Endpoint(const std::string& key) const {
+  const Json endpoints = ReadJson(dir_.File("endpoints.json"));
+  return endpoints.is_object() ? endpoints.value(key, "") : "";
+}
+
+std::string System::Address(const std::string& which) const {
+  const Json addresses = ReadJson(dir_.File("addresses.json"));
+  return addresses.is_object() ? addresses.value(which, "") : "";
+}
+
+void System::WriteControllerConfig(const std::string& mode) {
+  const Json world = ReadJson(dir_.File("world.json"));
+  const Json endpoints = ReadJson(dir_.File("endpoints.json"));
+  const std::string scope = Scope(world);
+  dir_.Write("client-secret", world["clients"][0]["secret"].get<std::string>());
+  dir_.Write("storage-key", world["storageAccounts"][0]["key"].get<std::string>());
+  std::string services, traffic;
+  for (const Json& service : world["services"]) {
+    const std::string name = service["name"];
+    absl::StrAppend(&services, "  - {name: ", name, ", region: ", service["region"].get<std::string>(), ", resourceId: ", scope,
+                    "Microsoft.ApiManagement/service/", name, ", gatewayUrl: \"", endpoints["gateways"][name]["url"].get<std::string>(), "\"}\n");
+  }
+  for (const Json& endpoint : world["trafficManagerProfiles"][0]["endpoints"]) {
+    const std::string name = endpoint["name"];
+    absl::StrAppend(&traffic, traffic.empty() ? "" : ", ", "apim-", name, ": ", name);
+  }
+  const int port = endpoints["gatewayPort"];
+  const std::string text = absl::StrCat(
+      "controllerRegion: swedencentral\nagentAddress: 127.0.0.1:0\noperatorAddress: 127.0.0.1:0\nmetricsAddress: 127.0.0.1:0\n",
+      "store: {directory: state}\ntls: {certificateFile: controller.crt, keyFile: controller.key, caFile: controller-ca.crt}\n",
+      "failoverGroups:\n- name: orders-api\n  mode: ", mode, "\n  objectives: {rpo: 1h, rto: 2m}\n  services:\n", services,
+      "  probes:\n  - {name: status, http: {path: /status-0123456789abcdef}, interval: 500ms, timeout: 500ms, successThreshold: 3}\n",
+      "  probeRegions: [westeurope, northeurope, uksouth]\n  controlTargets: [\"", endpoints["neutral"].get<std::string>(), "\"]\n",
+      "  failover: {minDownDuration: ", options.min_down, ", cooldown: ", options.cooldown, "}\n  traffic:\n    publicUrl: https://",
+      endpoints["publicName"].get<std::string>(), ":", port, "/status-0123456789abcdef\n    servedBy: address\n",
+      "    trafficManager: {profileResourceId: ", scope, "Microsoft.Network/trafficmanagerprofiles/",
+      world["trafficManagerProfiles"][0]["name"].get<std::string>(), ", endpoints: {", traffic, "}}\n",
+      "  sync:\n    interval: ", options.sync_interval, "\n    storage: {account: ", world["storageAccounts"][0]["name"].get<std::string>(),
+      ", container: apim-backups, access: accessKey, accessKeyFile: storage-key}\n", options.group_extra, "timing: ", options.timing,
+      "\nazure:\n  auth: clientSecret\n  tenantId: ", world["clients"][0]["tenant"].get<std::string>(),
+      "\n  clientId: ", world["clients"][0]["clientId"].get<std::string>(), "\n  clientSecretFile: client-secret\n  armEndpoint: ",
+      Endpoint("arm"), "\n  authorityEndpoint: ", Endpoint("authority"), "\n  blobEndpoint: ", Endpoint("blob"), "/{account}\n  caFile: ca.pem\n");
+  dir_.Write("controller.yaml", text);
+}
+
+void System::StartController(const std::map<std::string, std::string>& environment) {
+  std::error_code ignored;
+  std::filesystem::remove(dir_.File("addresses.json"), ignored);
+  controller = Process({Binary("failover-controller"), "--config", dir_.File("controller.yaml"), "--address-file", dir_.File("addresses.json")},
+                       dir_.File("controller.log"), environment);
+}
+
+void System::WriteAgentConfig(const std::string& region, const std::string& source, const std::string& certificate) {
+  dir_.Write(absl::StrCat("agent-", region, ".yaml"),
+             absl::StrCat("probeRegion: ", region, "\ncontrollers: [\"", Address("agent"), "\"]\ntls: {certificateFile: ", certificate,
+                          ".crt, keyFile: ", certificate, ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
+                          "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ", source,
+                          "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
+}
+
+void System::StartAgents() {
+  agents.clear();
+  for (const RegionOf& region : kRegions) {
+    WriteAgentConfig(region.region, region.source, region.region);
+    agents.emplace_back(Process({Binary("failover-agent"), "--config", dir_.File(absl::StrCat("agent-", region.region, ".yaml"))},
+                                dir_.File(absl::StrCat("agent-", region.region, ".log"))));
+  }
+}
+
+void System::StartAll(const std::map<std::string, std::string>& controller_environment) {
+  StartEmulator();
+  if (::testing::Test::HasFatalFailure()) return;
+  StartController(controller_environment);
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return !Address("agent").empty(); })) << ControllerLog();
+  StartAgents();
+}
+
+Run System::Ctl(const std::vector<std::string>& arguments) {
+  std::vector<std::string> command = {Binary("failoverctl"), "--controller", Address("operator"), "--tls-cert", dir_.File("operator.crt"),
+                                      "--tls-key", dir_.File("operator.key"), "--tls-ca", dir_.File("operator-ca.crt")};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return RunCommand(command);
+}
+
+v1::GroupStatus System::Status() {
+  const Run run = Ctl({"-o", "json", "status", "orders-api"});
+  v1::GetStatusResponse response;
+  if (!google::protobuf::util::JsonStringToMessage(run.out, &response).ok() || response.groups_size() != 1) return {};
+  return response.groups(0);
+}
+
+bool System::StatusBecomes(absl::Duration timeout, const std::function<bool(const v1::GroupStatus&)>& holds) {
+  v1::GroupStatus last;
+  if (Eventually(timeout, [&] { return holds(last = Status()); })) return true;
+  std::cerr << "last status: " << last.ShortDebugString() << "\ncontroller log:\n" << ControllerLog() << "\n";
+  return false;
+}
+
+bool System::Ready(absl::Duration timeout) {
+  return StatusBecomes(timeout, [](const v1::GroupStatus& status) { return !status.best_standby().empty() && status.state() == "healthy"; });
+}
+
+nlohmann::json System::Control(const std::string& method, const std::string& path, const std::string& body) {
+  const std::unique_ptr<HttpClient> http = NewCurlHttpClient({});
+  HttpRequest request;
+  request.method = method;
+  request.url = absl::StrCat(Endpoint("control"), "/_emulator/", path);
+  request.body = body;
+  const HttpResult result = http->Send(request);
+  if (!result.response.has_value() || result.response->status >= 300) {
+    ADD_FAILURE() << method << " " << path << ": " << (result.response ? result.response->body : result.error.ToString());
+    return {};
+  }
+  return Json::parse(result.response->body, nullptr, false);
+}
+
+int System::Effects(const std::string& operation, const std::string& service) {
+  int count = 0;
+  const Json log = Control("GET", "requests");
+  for (const Json& entry : log["requests"]) {
+    if (entry.value("operation", "") == operation && entry.value("applied", false) &&
+        (service.empty() || absl::EqualsIgnoreCase(entry.value("service", ""), service))) {
+      ++count;
+    }
+  }
+  return count;
+}
+
+double System::Metric(const std::string& series) {
+  const std::unique_ptr<HttpClient> http = NewCurlHttpClient({});
+  HttpRequest request;
+  request.url = absl::StrCat("http://", Address("metrics"), "/metrics");
+  const HttpResult result = http->Send(request);
+  if (!result.response.has_value()) return std::nan("");
+  for (absl::string_view line : absl::StrSplit(result.response->body, '\n')) {
+    double value = 0;
+    if (absl::StartsWith(line, absl::StrCat(series, " ")) && absl::SimpleAtod(line.substr(series.size() + 1), &value)) return value;
+  }
+  return std::nan("");
+}
+
+}  // namespace failover::e2e

@@ -1,0 +1,115 @@
+#ifndef TESTS_E2E_SYSTEM_H_
+#define TESTS_E2E_SYSTEM_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "apim_failover/v1/operator.pb.h"
+#include "common/http_client.h"
+#include "common/proto.h"
+#include "nlohmann/json_fwd.hpp"
+#include "tests/support/temp_dir.h"
+#include "tests/support/test_ca.h"
+
+namespace failover::e2e {
+
+// One of our programs, or another, as a process of its own; stderr and stdout go to a file. Killed at the end.
+class Process {
+ public:
+  Process() = default;
+  // `environment`: added to ours.
+  Process(std::vector<std::string> command, const std::string& log_file, const std::map<std::string, std::string>& environment = {});
+  ~Process();
+  Process(Process&& other) noexcept;
+  Process& operator=(Process&& other) noexcept;
+
+  bool Running();
+  void Signal(int signal) const;
+  // Waits for its end; the raw wait status. Kills it after `timeout`.
+  int Wait(absl::Duration timeout = absl::Seconds(10));
+  void Kill();
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+  int status_ = 0;
+};
+
+struct Run {
+  int exit_code = -1;
+  std::string out, err;
+};
+// Runs to the end; killed after 30 s.
+Run RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment = {});
+
+// True as soon as `condition` holds; false after `timeout`.
+bool Eventually(absl::Duration timeout, const std::function<bool()>& condition);
+
+// How a test differs from the demo's set-up.
+struct SystemOptions {
+  std::string world = "two-services.json";
+  // Changes the world file before it is used.
+  std::function<void(nlohmann::json&)> change_world;
+  std::string mode = "automatic";
+  std::string sync_interval = "1h";
+  std::string min_down = "0s";
+  std::string cooldown = "30m";
+  std::string timing = "{verifyReadsPerSecond: 500, ambiguityWait: 1s, ambiguityWatch: 6s, freezeHold: 3s, freezeThaw: 1s}";
+  std::string group_extra;  // YAML lines appended to the group, indented by two
+  std::vector<std::string> emulator_arguments;
+};
+
+// Emulated Azure, controller and three agents, as processes on loopback, with certificates of a CA of their own. Operations take
+// about a second (the world files are made faster).
+class System {
+ public:
+  explicit System(SystemOptions options = {});
+
+  void StartEmulator();
+  void StartController(const std::map<std::string, std::string>& environment = {});
+  void StartAgents();
+  void StartAll(const std::map<std::string, std::string>& controller_environment = {});
+
+  // failoverctl with this system's certificates.
+  Run Ctl(const std::vector<std::string>& arguments);
+  // Of group orders-api; an empty message when the controller does not answer.
+  v1::GroupStatus Status();
+  // Waits until `holds` is true of the status; the log of the controller is printed when it does not become so.
+  bool StatusBecomes(absl::Duration timeout, const std::function<bool(const v1::GroupStatus&)>& holds);
+  // A first sync run has ended well and the standby is ready.
+  bool Ready(absl::Duration timeout = absl::Seconds(60));
+
+  // The emulator's control API; the test fails when it refuses.
+  nlohmann::json Control(const std::string& method, const std::string& path, const std::string& body = "");
+  // Requests that could change something, of one kind (see control_api.h), that took effect.
+  int Effects(const std::string& operation, const std::string& service = "");
+  // One line of /metrics of the controller, "name{labels}"; NaN when absent.
+  double Metric(const std::string& series);
+
+  std::string ControllerLog() const { return dir_.Read("controller.log"); }
+  std::string Endpoint(const std::string& key) const;  // of endpoints.json
+  std::string Address(const std::string& which) const; // agent | operator | metrics
+  const TempDir& dir() const { return dir_; }
+  const TestCa& ca() const { return ca_; }
+  void WriteControllerConfig(const std::string& mode);
+  void WriteAgentConfig(const std::string& region, const std::string& source, const std::string& certificate);
+
+  Process emulator, controller;
+  std::vector<Process> agents;
+  SystemOptions options;
+
+ private:
+  TempDir dir_;
+  TestCa ca_;
+};
+
+std::string Binary(const std::string& name);
+
+}  // namespace failover::e2e
+
+#endif  // TESTS_E2E_SYSTEM_H_

@@ -121,11 +121,10 @@ class LoopTest : public testing::Test {
 
   PushedClock clock_;
   AgentMetrics metrics_{"test", {}};
-  std::unique_ptr<ProbeLoop> loop_;
-
- private:
   mutable Mutex mutex_;
   std::vector<Reported> reported_ ABSL_GUARDED_BY(mutex_);
+  // Last: its thread ends before what it reports into.
+  std::unique_ptr<ProbeLoop> loop_;
 };
 
 }  // namespace failover::agent

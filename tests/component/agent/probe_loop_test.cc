@@ -24,8 +24,8 @@ GatewayStub::Behaviour Misbehaving(Mode mode) {
 
 class ProbeLoopTest : public LoopTest {
  protected:
-  // Regular slots are whole intervals apart. A loaded machine may make the loop miss a few;
-  // whatever waited for probes would miss most.
+  // Regular slots are whole intervals apart. On a loaded machine the loop may skip some, half at
+  // most; one that waited for the hanging probes of these tests would skip three of four and more.
   static void ExpectCadence(const std::vector<Reported>& results, absl::Duration interval) {
     std::vector<absl::Duration> slots;
     for (const Reported& reported : results) {
@@ -36,7 +36,7 @@ class ProbeLoopTest : public LoopTest {
     for (size_t i = 1; i < slots.size(); ++i) {
       EXPECT_EQ((slots[i] - slots[i - 1]) % interval, absl::ZeroDuration()) << "slot " << i;
     }
-    EXPECT_LE(slots.back() - slots.front(), interval * static_cast<int64_t>(slots.size() + 2));
+    EXPECT_LE(slots.back() - slots.front(), interval * static_cast<int64_t>(2 * slots.size()));
   }
   static std::vector<uint64_t> Sequences(const std::vector<Reported>& results) {
     std::vector<uint64_t> sequences;
@@ -67,7 +67,7 @@ TEST_F(ProbeLoopTest, AHangDoesNotStretchTheCadence) {
   for (const Reported& reported : results) EXPECT_TRUE(reported.kept.result.timed_out());
 }
 
-TEST_F(ProbeLoopTest, TheFirstFailureIsFollowedByABurstAtOnce) {
+TEST_F(ProbeLoopTest, ABurstIsProbedWithoutWaitingForASlot) {
   Start();
   GatewayStub gateway;
   v1::Target target = ProbeOf("t", gateway.Url(), 30000, 1000);
@@ -81,7 +81,7 @@ TEST_F(ProbeLoopTest, TheFirstFailureIsFollowedByABurstAtOnce) {
   EXPECT_EQ(Sequences(results), (std::vector<uint64_t>{1, 2, 3}));
 }
 
-TEST_F(ProbeLoopTest, ARegularFailureBeginsABurstAndASuccessEndsIt) {
+TEST_F(ProbeLoopTest, ARegularFailureIsFollowedByABurstAtOnce) {
   Start();
   GatewayStub gateway;
   v1::Target target = ProbeOf("t", gateway.Url(), 200, 200);

@@ -55,7 +55,7 @@ TEST(MainJob, AnApprovalIsAskedForAndObeyed) {
   system.Control("PATCH", "gateways/apim-weu", R"({"mode":"hang"})");
   ASSERT_TRUE(system.StatusBecomes(absl::Seconds(30), [](const v1::GroupStatus& status) { return !status.approval().id().empty(); }));
   EXPECT_EQ(system.Effects("trafficWrite"), 0);
-  const Run run = system.Ctl({"approve", "orders-api", system.Status().approval().id()});
+  const CommandResult run = system.Ctl({"approve", "orders-api", system.Status().approval().id()});
   EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
   EXPECT_TRUE(system.StatusBecomes(absl::Seconds(30), [](const v1::GroupStatus& status) {
     return status.failover().stage() == v1::FAILOVER_STAGE_DONE && status.active() == "apim-neu" && status.failover().trigger() == "approved";
@@ -81,11 +81,11 @@ TEST(MainJob, AnOperatorMovesTrafficAndAForceIsNamed) {
   ASSERT_TRUE(system.StatusBecomes(absl::Seconds(60), [](const v1::GroupStatus& status) { return !status.best_standby().empty(); }));
   system.Control("PATCH", "gateways/apim-neu", R"({"mode":"cut"})");
   ASSERT_TRUE(system.StatusBecomes(absl::Seconds(20), [](const v1::GroupStatus& status) { return status.services(1).verdict() == "down"; }));
-  const Run refused = system.Ctl({"failover", "orders-api", "--yes"});
+  const CommandResult refused = system.Ctl({"failover", "orders-api", "--yes"});
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_NE((refused.out + refused.err).find("standby_down"), std::string::npos) << refused.out << refused.err;
   EXPECT_EQ(system.Effects("trafficWrite"), 0);
-  const Run forced = system.Ctl({"failover", "orders-api", "--to", "apim-neu", "--force", "standby_down", "--reason", "the probe is wrong", "--yes"});
+  const CommandResult forced = system.Ctl({"failover", "orders-api", "--to", "apim-neu", "--force", "standby_down", "--reason", "the probe is wrong", "--yes"});
   EXPECT_EQ(forced.exit_code, 0) << forced.out << forced.err;
   EXPECT_TRUE(system.StatusBecomes(absl::Seconds(20), [](const v1::GroupStatus& status) { return status.active() == "apim-neu"; }));
   EXPECT_EQ(system.Status().failover().forced(0), "standby_down");

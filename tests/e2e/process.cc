@@ -92,7 +92,7 @@ void Process::Kill() {
   pid_ = -1;
 }
 
-Run RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment) {
+CommandResult RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment) {
   const TempDir dir;
   const int out = open(dir.File("out").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   const int err = open(dir.File("err").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -106,7 +106,7 @@ Run RunCommand(const std::vector<std::string>& command, const std::map<std::stri
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
   }
-  Run run;
+  CommandResult run;
   run.exit_code = ended && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   run.out = ReadAll(dir.File("out"));
   run.err = ReadAll(dir.File("err"));

@@ -21,7 +21,7 @@ TEST(RealParts, TheUnmodifiedSdkOfAzureDrivesTheEmulator) {
   ASSERT_NO_FATAL_FAILURE(system.StartEmulator());
   const Json world = Json::parse(system.dir().Read("world.json"));
   const Json& client = world["clients"][0];
-  const Run run = RunCommand({"node", Npm("drive_sdk.mjs"), system.Endpoint("arm"), world["subscription"], world["resourceGroup"], "apim-weu", "apim-neu",
+  const CommandResult run = RunCommand({"node", Npm("drive_sdk.mjs"), system.Endpoint("arm"), world["subscription"], world["resourceGroup"], "apim-weu", "apim-neu",
                               world["storageAccounts"][0]["name"], world["storageAccounts"][0]["key"], client["tenant"], client["clientId"],
                               client["secret"]},
                              {{"NODE_EXTRA_CA_CERTS", system.dir().File("ca.pem")}});
@@ -83,7 +83,7 @@ TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
   ASSERT_TRUE(system.Ready());
   const std::string metrics = absl::StrCat("http://", system.Address("metrics"), "/metrics");
-  const Run check = RunCommand({"bash", "-c", absl::StrCat("set -o pipefail; curl -sf ", metrics, " | promtool check metrics")});
+  const CommandResult check = RunCommand({"bash", "-c", absl::StrCat("set -o pipefail; curl -sf ", metrics, " | promtool check metrics")});
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
   EXPECT_EQ(check.out + check.err, "");
 
@@ -101,7 +101,7 @@ TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
     return !address.empty();
   })) << system.dir().Read("prometheus.log");
   const auto query = [&](const std::string& expression) {
-    const Run run = RunCommand({"promtool", "query", "instant", absl::StrCat("http://", address), expression});
+    const CommandResult run = RunCommand({"promtool", "query", "instant", absl::StrCat("http://", address), expression});
     return run.out;
   };
   EXPECT_TRUE(Eventually(absl::Seconds(30), [&] { return query("up{job=\"controller\"}").find("=> 1 @") != std::string::npos; }));

@@ -137,7 +137,7 @@ void System::StartAll(const std::map<std::string, std::string>& controller_envir
   StartAgents();
 }
 
-Run System::Ctl(const std::vector<std::string>& arguments) {
+CommandResult System::Ctl(const std::vector<std::string>& arguments) {
   std::vector<std::string> command = {Binary("failoverctl"), "--controller", Address("operator"), "--tls-cert", dir_.File("operator.crt"),
                                       "--tls-key", dir_.File("operator.key"), "--tls-ca", dir_.File("operator-ca.crt")};
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -145,7 +145,7 @@ Run System::Ctl(const std::vector<std::string>& arguments) {
 }
 
 v1::GroupStatus System::Status() {
-  const Run run = Ctl({"-o", "json", "status", "orders-api"});
+  const CommandResult run = Ctl({"-o", "json", "status", "orders-api"});
   v1::GetStatusResponse response;
   if (!google::protobuf::util::JsonStringToMessage(run.out, &response).ok() || response.groups_size() != 1) return {};
   return response.groups(0);

@@ -40,12 +40,12 @@ class Process {
   int status_ = 0;
 };
 
-struct Run {
+struct CommandResult {
   int exit_code = -1;
   std::string out, err;
 };
 // Runs to the end; killed after 30 s.
-Run RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment = {});
+CommandResult RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment = {});
 
 // True as soon as `condition` holds; false after `timeout`.
 bool Eventually(absl::Duration timeout, const std::function<bool()>& condition);
@@ -76,7 +76,7 @@ class System {
   void StartAll(const std::map<std::string, std::string>& controller_environment = {});
 
   // failoverctl with this system's certificates.
-  Run Ctl(const std::vector<std::string>& arguments);
+  CommandResult Ctl(const std::vector<std::string>& arguments);
   // Of group orders-api; an empty message when the controller does not answer.
   v1::GroupStatus Status();
   // Waits until `holds` is true of the status; the log of the controller is printed when it does not become so.

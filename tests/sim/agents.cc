@@ -8,7 +8,9 @@ namespace failover::sim {
 namespace {
 
 int Number(const core::TargetRef& target) {
-  return target.kind == core::TargetKind::kService ? target.service : target.kind == core::TargetKind::kControl ? 100 : 101;
+  return target.kind == core::TargetKind::kService   ? target.service
+         : target.kind == core::TargetKind::kControl ? 100
+                                                     : 101;
 }
 
 }  // namespace
@@ -26,7 +28,8 @@ void Simulation::AddAgents() {
   }
   for (size_t i = 0; i < agents_.size(); ++i) {
     const absl::Duration interval = groups_[0].config.decider().interval;
-    queue_.In(interval * static_cast<double>(i) / static_cast<double>(agents_.size()), [this, i] { Round(static_cast<int>(i)); });
+    queue_.In(interval * static_cast<double>(i) / static_cast<double>(agents_.size()),
+              [this, i] { Round(static_cast<int>(i)); });
   }
 }
 
@@ -42,7 +45,8 @@ core::ProbeSample Simulation::Look(int index, int group_index, core::TargetRef t
     const std::string& name = group.config.services[target.service].name;
     const ServiceTruth& service = group.truth->services.at(name);
     sample.success = group.truth->Reachable(name, agent.region) && !agent.liar;
-    if (service.hangs && service.gateway_up) sample.completed = queue_.now + group.config.decider().timeout;
+    if (service.hangs && service.gateway_up)
+      sample.completed = queue_.now + group.config.decider().timeout;
     sample.remote_address = absl::StrCat("10.0.0.", target.service);
   } else if (target.kind == core::TargetKind::kPublic) {
     const auto known = agent.dns.find(group_index);
@@ -65,7 +69,8 @@ void Simulation::Round(int index) {
   for (size_t i = 0; i < groups_.size(); ++i) {
     const int group = static_cast<int>(i);
     std::pair<SteadyTime, std::string>& dns = agent.dns[group];
-    if (dns.second.empty() || queue_.now >= dns.first) dns = {queue_.now + absl::Seconds(8), groups_[i].truth->PublicName(queue_.now)};
+    if (dns.second.empty() || queue_.now >= dns.first)
+      dns = {queue_.now + absl::Seconds(8), groups_[i].truth->PublicName(queue_.now)};
     std::map<SteadyTime, std::vector<core::ProbeSample>> done;
     const auto look = [&](core::TargetRef target) {
       const core::ProbeSample sample = Look(index, group, target);
@@ -77,7 +82,9 @@ void Simulation::Round(int index) {
     look({core::TargetKind::kControl, -1, 0});
     look({core::TargetKind::kPublic, -1, -1});
     for (auto& [when, samples] : done) {
-      queue_.At(when, [this, index, group, samples = std::move(samples)] { Completed(index, group, samples); });
+      queue_.At(when, [this, index, group, samples = std::move(samples)] {
+        Completed(index, group, samples);
+      });
     }
   }
 }
@@ -96,15 +103,19 @@ void Simulation::Completed(int index, int group, std::vector<core::ProbeSample> 
     }
     const bool first = !sample.success && !agent.failing[target];
     agent.failing[target] = !sample.success;
-    if (first && !sample.burst && sample.target.kind == core::TargetKind::kService) Burst(index, group, sample.target.service, 2);
+    if (first && !sample.burst && sample.target.kind == core::TargetKind::kService)
+      Burst(index, group, sample.target.service, 2);
   }
   agent.jumped = false;
   if (trouble_.agent && !Calm() && random_.Chance(0.01)) return;  // lost for ever: a gap
   results.samples = std::move(samples);
   agent.kept.emplace_back(group, results);
-  while (!agent.kept.empty() && queue_.now - agent.kept.front().second.samples[0].completed > absl::Minutes(5)) agent.kept.pop_front();
+  while (!agent.kept.empty() &&
+         queue_.now - agent.kept.front().second.samples[0].completed > absl::Minutes(5))
+    agent.kept.pop_front();
   Transmit(index, group, results);
-  if (trouble_.agent && !Calm() && random_.Chance(0.01) && agent.kept.size() > 3) {  // somebody repeats an old one
+  if (trouble_.agent && !Calm() && random_.Chance(0.01) &&
+      agent.kept.size() > 3) {  // somebody repeats an old one
     Transmit(index, agent.kept.front().first, agent.kept.front().second);
   }
 }
@@ -112,7 +123,8 @@ void Simulation::Completed(int index, int group, std::vector<core::ProbeSample> 
 void Simulation::Burst(int index, int group, int service, int times) {
   for (int i = 1; i <= times; ++i) {
     queue_.In(absl::Milliseconds(120 * i), [this, index, group, service] {
-      core::ProbeSample sample = Look(index, group, {core::TargetKind::kService, static_cast<int16_t>(service), 0});
+      core::ProbeSample sample =
+          Look(index, group, {core::TargetKind::kService, static_cast<int16_t>(service), 0});
       sample.burst = true;
       const SteadyTime when = sample.completed;
       queue_.At(when, [this, index, group, sample] { Completed(index, group, {sample}); });
@@ -123,7 +135,8 @@ void Simulation::Burst(int index, int group, int service, int times) {
 void Simulation::Transmit(int index, int group, const core::ProbeResults& results) {
   Agent& agent = agents_[index];
   if (!agent.connected || !running_) return;
-  const absl::Duration delay = random_.Between(absl::Milliseconds(5), absl::Milliseconds(trouble_.agent && !Calm() ? 900 : 120));
+  const absl::Duration delay = random_.Between(
+      absl::Milliseconds(5), absl::Milliseconds(trouble_.agent && !Calm() ? 900 : 120));
   agent.last_arrival = std::max(queue_.now + delay, agent.last_arrival + absl::Milliseconds(1));
   Deliver(group, results, agent.last_arrival - queue_.now);
 }
@@ -135,7 +148,8 @@ void Simulation::Connect(int index) {
   agent.connected = true;
   for (size_t i = 0; i < groups_.size(); ++i) {
     const int group = static_cast<int>(i);
-    agent.last_arrival = std::max(queue_.now + absl::Milliseconds(1), agent.last_arrival + absl::Milliseconds(1));
+    agent.last_arrival =
+        std::max(queue_.now + absl::Milliseconds(1), agent.last_arrival + absl::Milliseconds(1));
     Deliver(group, core::AgentStream{agent.id, true}, agent.last_arrival - queue_.now);
     core::ProbeResults replay;
     replay.agent = agent.id;
@@ -153,7 +167,8 @@ void Simulation::Disconnect(int index) {
   Agent& agent = agents_[index];
   if (!agent.connected) return;
   agent.connected = false;
-  for (size_t i = 0; i < groups_.size(); ++i) Deliver(static_cast<int>(i), core::AgentStream{agent.id, false}, absl::Milliseconds(5));
+  for (size_t i = 0; i < groups_.size(); ++i)
+    Deliver(static_cast<int>(i), core::AgentStream{agent.id, false}, absl::Milliseconds(5));
   queue_.In(random_.Between(absl::Seconds(2), absl::Seconds(90)), [this, index] {
     Agent& again = agents_[index];
     if (trouble_.agent && !Calm() && random_.Chance(0.3)) {  // it was restarted meanwhile

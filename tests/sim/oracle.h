@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,8 +18,9 @@ namespace failover::sim {
 // How often each rule was really put to the test.
 using Coverage = std::map<std::string, int64_t>;
 
-// Judges one group. It sees the truth, what reaches the process, the records that become durable, and the
-// requests that leave and arrive; of the core it reads the record alone, as any successor would.
+// Judges one group. It sees the truth, what reaches the process, the records that become durable,
+// and the requests that leave and arrive; of the core it reads the record alone, as any successor
+// would.
 class Oracle {
  public:
   // `wall_jumps`: the wall clock is set now and then, so that wall ages prove nothing.
@@ -26,14 +28,16 @@ class Oracle {
 
   // ---- told by the simulation, in the order in which things happen ----
   void BeforeStep(const core::Event& event, Now now);
-  void AfterStep(const core::Event& event, const core::GroupState& state, const core::Commands& commands, Now now);
-  void Durable(const v1::GroupRecord& record, Now now);
+  void AfterStep(const core::Event& event, const core::GroupState& state,
+                 const core::Commands& commands, Now now);
+  void Durable(std::shared_ptr<const v1::GroupRecord> record, Now now);
   // A new life: the record it starts from, its term already durable. `fresh`: a new process.
-  void Life(const v1::GroupRecord& record, bool fresh);
+  void Life(const v1::GroupRecord& record, bool fresh, Now now);
   void Sent(const core::Command& command, bool deposed, Now now);
   // Arrived and was applied; `answer` is the honest one.
   void Effect(const core::Command& command, const core::Event& answer, Now now);
-  void Served(const core::Command& command, const core::Event& answer, Now now);  // a read, answered by the truth
+  void Served(const core::Command& command, const core::Event& answer,
+              Now now);  // a read, answered by the truth
   void End(Now now);
 
   const std::vector<std::string>& objections() const { return objections_; }
@@ -41,9 +45,11 @@ class Oracle {
 
  private:
   struct Before {  // of the record, before the step
-    std::string failover, failover_stage, trigger;
-    std::map<std::string, v1::Role> roles;
-    std::map<std::string, int64_t> recovery;
+    std::string failover, last_operation;
+    std::vector<v1::Role> roles;  // in the record's order
+    std::vector<int64_t> recovery;
+    std::vector<bool> not_resynced;
+    SteadyTime at = SteadyTime::InfinitePast();
     uint64_t term = 0, epoch = 0;
     bool paused = false;
     std::string sync_run;
@@ -51,6 +57,7 @@ class Oracle {
     v1::FailoverStage stage = v1::FAILOVER_STAGE_UNSPECIFIED;
   };
   void Require(bool holds, const char* rule, const std::string& text, Now now);
+  std::vector<const v1::Operation*> Added(const v1::GroupRecord& record) const;
   void Remember(const v1::GroupRecord& record);
   void Numbers(const v1::GroupRecord& record, Now now);
   void Bounds(const v1::GroupRecord& record, Now now);
@@ -79,26 +86,32 @@ class Oracle {
   OracleVotes votes_;
   std::vector<std::string> objections_;
   Before before_;
-  v1::GroupRecord durable_;
+  std::shared_ptr<const v1::GroupRecord> durable_ = std::make_shared<v1::GroupRecord>();
   std::set<std::string> posts_, abandoned_;
-  std::map<std::string, absl::Time> switches_;          // past their point of no return, by failover
+  std::set<std::string>
+      diverged_;  // standbys whose recovery point lies on another branch than the active's content
+  std::map<std::string, Now> switches_;  // past their point of no return, by failover
   absl::Time acknowledged_ = absl::InfinitePast();
   struct Reading {
     SteadyTime at = SteadyTime::InfinitePast();
     core::Entities content;
     bool sample_only = false;
   };
-  std::map<std::string, Reading> served_;                // of the newest fingerprint read that reached the process
-  std::map<uint64_t, Reading> fingerprints_;             // what the truth gave, by call
-  std::map<uint64_t, std::pair<SteadyTime, std::map<std::string, bool>>> traffic_served_;  // by call
+  std::map<std::string, Reading>
+      served_;  // of the newest fingerprint read that reached the process
+  std::map<uint64_t, Reading> fingerprints_;  // what the truth gave, by call
+  std::map<uint64_t, std::pair<SteadyTime, std::map<std::string, bool>>>
+      traffic_served_;  // by call
   std::pair<SteadyTime, std::map<std::string, bool>> traffic_known_{SteadyTime::InfinitePast(), {}};
-  std::map<std::string, core::Entities> left_;          // what we verifiably left on a standby
-  std::map<std::pair<std::string, bool>, SteadyTime> writes_;  // (service, enabled) → last one of ours
-  std::map<uint64_t, SteadyTime> read_before_;          // SetEndpoint and StartRestore, by call: the traffic read they rest on
-  std::map<int, SteadyTime> down_since_, last_down_;    // regions that vote down on the active, or did
-  std::map<int, SteadyTime> last_down_durable_;
+  std::map<std::string, core::Entities> left_;  // what we verifiably left on a standby
+  std::map<std::pair<std::string, bool>, SteadyTime>
+      writes_;  // (service, enabled) → last one of ours
+  std::map<uint64_t, SteadyTime>
+      read_before_;  // SetEndpoint and StartRestore, by call: the traffic read they rest on
+  std::map<int, SteadyTime> down_since_,
+      last_down_;  // regions that vote down on the active, or did
   SteadyTime up_since_ = SteadyTime::InfiniteFuture();
-  std::string watched_;                                 // the active service those are about
+  std::string watched_;  // the active service those are about
   std::set<std::string> sent_operations_;
   bool leading_ = false;
   uint64_t steps_ = 0;

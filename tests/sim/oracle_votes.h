@@ -10,8 +10,8 @@
 
 namespace failover::sim {
 
-// The oracle's own reading of design.md §5.2 from the results that reached the process. Shares no code
-// with the core.
+// The oracle's own reading of design.md §5.2 from the results that reached the process. Shares no
+// code with the core.
 class OracleVotes {
  public:
   enum class Opinion { kNone, kUp, kDown };
@@ -26,16 +26,20 @@ class OracleVotes {
   int Count(int service, Opinion opinion, SteadyTime now) const;
   // Quorum of down, fewer up than would forbid it, one of them outside both regions.
   bool QuorumDown(int service, SteadyTime now) const;
-  bool QuorumUp(int service, SteadyTime now) const { return Count(service, Opinion::kUp, now) >= config_->quorum; }
+  bool QuorumUp(int service, SteadyTime now) const {
+    return Count(service, Opinion::kUp, now) >= config_->quorum;
+  }
   // The newest success of any kind that a region's agents delivered.
   SteadyTime LastSuccess(int service, int region) const;
 
  private:
   struct Line {  // one target as one agent sees it
     uint64_t sequence = 0;
-    bool any = false, last_good = false, up = false;
+    bool any = false, up = false;
     int bad_row = 0, good_row = 0;
     SteadyTime newest = SteadyTime::InfinitePast(), good_at = SteadyTime::InfinitePast();
+    SteadyTime proof =
+        SteadyTime::InfinitePast();  // a success that may still vouch for the agent's network
   };
   struct AgentLog {
     bool open = false;

@@ -11,18 +11,22 @@ namespace {
 using core::CallStatus;
 
 bool Changes(const core::Command& command) {
-  return std::holds_alternative<core::StartBackup>(command) || std::holds_alternative<core::StartRestore>(command) ||
-         std::holds_alternative<core::WriteManifest>(command) || std::holds_alternative<core::WriteFence>(command) ||
+  return std::holds_alternative<core::StartBackup>(command) ||
+         std::holds_alternative<core::StartRestore>(command) ||
+         std::holds_alternative<core::WriteManifest>(command) ||
+         std::holds_alternative<core::WriteFence>(command) ||
          std::holds_alternative<core::SetEndpoint>(command);
 }
 
 bool OfTraffic(const core::Command& command) {
-  return std::holds_alternative<core::SetEndpoint>(command) || std::holds_alternative<core::ReadTraffic>(command) ||
+  return std::holds_alternative<core::SetEndpoint>(command) ||
+         std::holds_alternative<core::ReadTraffic>(command) ||
          std::holds_alternative<core::CheckSwitchPath>(command);
 }
 
 bool Silent(const core::Command& command) {
-  return std::holds_alternative<core::Note>(command) || std::holds_alternative<core::Reply>(command);
+  return std::holds_alternative<core::Note>(command) ||
+         std::holds_alternative<core::Reply>(command);
 }
 
 SteadyTime SendBy(const core::Command& command) {
@@ -40,7 +44,8 @@ bool Simulation::IsHeld(const core::Command& command) const {
   return Changes(command) || std::holds_alternative<core::PollOperation>(command);
 }
 
-// A process starts, or one that lost leadership wins it again: term +1, durable before anything else.
+// A process starts, or one that lost leadership wins it again: term +1, durable before anything
+// else.
 void Simulation::StartLife(bool fresh) {
   if (over_) return;
   if (fresh) ++process_;
@@ -48,7 +53,8 @@ void Simulation::StartLife(bool fresh) {
   running_ = leading_ = true;
   for (size_t i = 0; i < groups_.size(); ++i) {
     Group& group = groups_[i];
-    v1::GroupRecord record = options_.planted == Planted::kOldRecord ? group.older : group.durable;
+    v1::GroupRecord record =
+        options_.planted == Planted::kOldRecord ? *group.older : *group.durable;
     record.set_term(record.term() + 1);
     if (options_.planted == Planted::kForgetCooldown) {
       record.set_cooldown_until_ms(0);
@@ -59,14 +65,15 @@ void Simulation::StartLife(bool fresh) {
     group.durable_version = 0;
     group.wanted = 0;
     group.writing = false;
-    if (options_.planted != Planted::kDeposedSends) group.held.clear();
-    group.oracle->Durable(record, now());
-    group.oracle->Life(record, fresh);
-    group.durable = std::move(record);
+    group.held.clear();
+    group.durable = std::make_shared<v1::GroupRecord>(std::move(record));
+    group.oracle->Durable(group.durable, now());
+    group.oracle->Life(*group.durable, fresh, now());
     Step(static_cast<int>(i), core::LeadershipGained{});
   }
   for (size_t agent = 0; agent < agents_.size() && fresh; ++agent) {
-    queue_.In(random_.Between(absl::Milliseconds(50), absl::Seconds(2)), [this, agent] { Connect(static_cast<int>(agent)); });
+    queue_.In(random_.Between(absl::Milliseconds(50), absl::Seconds(2)),
+              [this, agent] { Connect(static_cast<int>(agent)); });
   }
 }
 
@@ -79,7 +86,7 @@ void Simulation::Crash() {
   for (Group& group : groups_) {
     if (group.writing && random_.Chance(0.5)) {  // the write in flight may have made it
       group.older = group.durable;
-      group.durable = group.state.record;
+      group.durable = std::make_shared<v1::GroupRecord>(group.state.record);
       group.oracle->Durable(group.durable, now());
     }
     group.writing = false;
@@ -96,8 +103,9 @@ void Simulation::LoseLeadership() {
   ++life_;
   for (size_t i = 0; i < groups_.size(); ++i) {
     groups_[i].writing = false;
-    if (options_.planted != Planted::kDeposedSends) groups_[i].held.clear();
-    Step(static_cast<int>(i), core::LeadershipLost{});
+    groups_[i].held.clear();
+    if (options_.planted != Planted::kDeposedSends)
+      Step(static_cast<int>(i), core::LeadershipLost{});
   }
   const uint64_t process = process_;
   queue_.In(random_.Between(absl::Seconds(1), absl::Seconds(30)), [this, process] {
@@ -151,22 +159,21 @@ core::Event Simulation::Tamper(int index, core::Event event) {
       for (auto& [name, on] : read->enabled) on = name == Active(group);
     }
   }
-  if (options_.planted == Planted::kMadeUpFailures) {
-    if (auto* results = std::get_if<core::ProbeResults>(&event)) {
-      for (core::ProbeSample& sample : results->samples) {
-        const bool active = sample.target.kind == core::TargetKind::kService &&
-                            group.config.services[sample.target.service].name == Active(group);
-        if (active) sample.success = false;
-      }
+  const absl::Duration age = queue_.now.since_epoch - absl::Hours(1000);
+  auto* results = std::get_if<core::ProbeResults>(&event);
+  if (options_.planted == Planted::kMadeUpFailures && results != nullptr &&
+      age > absl::Minutes(6)) {
+    for (core::ProbeSample& sample : results->samples) {
+      const bool active = sample.target.kind == core::TargetKind::kService &&
+                          group.config.services[sample.target.service].name == Active(group);
+      if (active) sample.success = false;
     }
   }
-  if (options_.planted == Planted::kTrustFingerprint) {
-    auto* read = std::get_if<core::FingerprintRead>(&event);
-    const auto blob = group.truth->blobs.find(group.state.record.sync_run().backup().blob());
-    const bool standby = read != nullptr && read->service != Active(group);
-    if (standby && blob != group.truth->blobs.end() && read->result.status == CallStatus::kOk) {
-      read->entities = std::make_shared<core::Entities>(EntitiesOf(blob->second.content));
-      read->fingerprint = FingerprintOf(*read->entities, 1, 1);
+  auto* read = std::get_if<core::FingerprintRead>(&event);
+  if (options_.planted == Planted::kTrustFingerprint && read != nullptr) {
+    for (const v1::ServiceRecord& service : group.state.record.services()) {
+      if (service.name() == read->service && service.has_baseline())
+        read->fingerprint = service.baseline();
     }
   }
   return event;
@@ -176,12 +183,15 @@ void Simulation::Step(int index, const core::Event& event) {
   Group& group = groups_[index];
   ++steps_;
   group.oracle->BeforeStep(event, now());
-  const core::Commands commands = options_.planted == Planted::kNothing
-                                      ? core::Step(group.config, group.state, event, now())
-                                      : core::Step(group.config, group.state, Tamper(index, event), now());
+  const core::Commands commands =
+      options_.planted == Planted::kNothing
+          ? core::Step(group.config, group.state, event, now())
+          : core::Step(group.config, group.state, Tamper(index, event), now());
   group.oracle->AfterStep(event, group.state, commands, now());
-  Hash(static_cast<uint64_t>(absl::ToInt64Microseconds(queue_.now.since_epoch)) * 31 + event.index());
-  if (options_.trace && !std::holds_alternative<core::Tick>(event)) Trace(index, NameOf(event));
+  Hash(static_cast<uint64_t>(absl::ToInt64Microseconds(queue_.now.since_epoch)) * 31 +
+       event.index());
+  if (options_.trace && !std::holds_alternative<core::Tick>(event))
+    Trace(index, absl::StrCat(NameOf(event), VotesOf(group)));
   const v1::SyncRun& run = group.state.record.sync_run();
   if (run.stage() >= v1::SYNC_STAGE_DONE && run.id() != group.last_run) {
     group.last_run = run.id();
@@ -195,21 +205,44 @@ void Simulation::Step(int index, const core::Event& event) {
   const uint64_t needed = group.state.observed.persist_requested;
   for (const core::Command& command : commands.list) {
     Hash(command.index());
-    if (options_.trace && !std::holds_alternative<core::Note>(command)) Trace(index, absl::StrCat("    → ", NameOf(command)));
-    if (IsHeld(command) && needed > group.durable_version && options_.planted != Planted::kReleaseEarly) {
+    if (options_.trace && !std::holds_alternative<core::Note>(command))
+      Trace(index, absl::StrCat("    → ", NameOf(command)));
+    if (IsHeld(command) && needed > group.durable_version &&
+        options_.planted != Planted::kReleaseEarly) {
       group.held.emplace_back(needed, command);
     } else {
       Release(index, command);
     }
   }
   ArmTick(index, commands.wake);
+  const v1::FailoverStage stage = group.state.record.failover().stage();
+  const bool moved = stage != group.stage && stage >= v1::FAILOVER_STAGE_DECIDED &&
+                     stage <= v1::FAILOVER_STAGE_CONFIRMING;
+  group.stage = stage;
+  if (moved && trouble_.crash && !Calm() && random_.Chance(0.2)) {  // the moments that matter most
+    queue_.In(random_.Between(absl::ZeroDuration(), absl::Milliseconds(400)), [this] { Crash(); });
+  }
+}
+
+// "weu: +-?" of the active service, as the core counts them, for traces.
+std::string Simulation::VotesOf(const Group& group) const {
+  const int active = group.config.ServiceIndex(Active(group));
+  if (active < 0 || static_cast<size_t>(active) >= group.state.observed.verdicts.size()) return "";
+  std::string text = absl::StrCat("   [", Active(group), ": ");
+  for (const core::RegionVote& region : group.state.observed.verdicts[active].regions) {
+    absl::StrAppend(&text, region.vote == core::Vote::kUp     ? "+"
+                           : region.vote == core::Vote::kDown ? "-"
+                                                              : "?");
+  }
+  return absl::StrCat(text, "]");
 }
 
 // Timers are a little late, as they are on a busy machine.
 void Simulation::ArmTick(int index, SteadyTime wake) {
   const uint64_t tick = ++groups_[index].tick;
   if (wake == SteadyTime::InfiniteFuture()) return;
-  const SteadyTime at = std::max(wake, queue_.now + absl::Milliseconds(1)) + random_.Between(absl::Milliseconds(1), absl::Milliseconds(1500));
+  const SteadyTime at = std::max(wake, queue_.now + absl::Milliseconds(1)) +
+                        random_.Between(absl::Milliseconds(1), absl::Milliseconds(1500));
   queue_.At(at, [this, index, tick] {
     if (groups_[index].tick != tick || !running_ || paused_) return;
     Step(index, core::Tick{});
@@ -225,13 +258,14 @@ void Simulation::Write(int index) {
   const bool fails = trouble_.store && !Calm() && random_.Chance(0.03);
   const bool applied = !fails || random_.Chance(0.3);
   const bool slow = trouble_.store && !Calm() && random_.Chance(0.05);
-  const absl::Duration takes = slow ? random_.Between(absl::Milliseconds(100), absl::Seconds(8)) : absl::Milliseconds(random_.Int(1, 6));
+  const absl::Duration takes = slow ? random_.Between(absl::Milliseconds(100), absl::Seconds(8))
+                                    : absl::Milliseconds(random_.Int(1, 6));
   queue_.In(takes, [this, index, snapshot, version, life, fails, applied] {
     Group& written = groups_[index];
     if (life != life_ || !running_) return;  // settled when that life ended
     if (applied) {
       written.older = written.durable;
-      written.durable = *snapshot;
+      written.durable = snapshot;
       written.oracle->Durable(written.durable, now());
     }
     written.writing = false;
@@ -269,27 +303,34 @@ void Simulation::Release(int index, const core::Command& command) {
     }
     return;
   }
-  if (queue_.now > SendBy(command)) return Deliver(index, Failure(command, CallStatus::kNotSent), absl::Milliseconds(1));
+  if (queue_.now > SendBy(command))
+    return Deliver(index, Failure(command, CallStatus::kNotSent), absl::Milliseconds(1));
   const auto* set = std::get_if<core::SetEndpoint>(&command);
   const bool early = options_.planted == Planted::kDisableFirst && set != nullptr && set->enabled;
   if (early) groups_[index].truth->services[Active(groups_[index])].endpoint = false;
   Send(index, command);
   if (early && groups_[index].truth->EnabledCount() == 0) {
-    groups_[index].oracle->Effect(core::SetEndpoint{0, Active(groups_[index]), false, {}}, core::Tick{}, now());
+    groups_[index].oracle->Effect(core::SetEndpoint{0, Active(groups_[index]), false, {}},
+                                  core::Tick{}, now());
   }
 }
 
 // A request leaves: it may get lost before or after its effect, arrive late, or be refused.
 void Simulation::Send(int index, const core::Command& command) {
   groups_[index].oracle->Sent(command, !leading_, now());
-  const bool shaky = !Calm() && (OfTraffic(command) ? trouble_.traffic : trouble_.azure) && random_.Chance(trouble_.rate);
-  const absl::Duration there = random_.Between(absl::Milliseconds(5), absl::Milliseconds(OfTraffic(command) ? 80 : 400));
-  const absl::Duration back = random_.Between(absl::Milliseconds(5), absl::Milliseconds(OfTraffic(command) ? 80 : 400));
+  const bool shaky = !Calm() && (OfTraffic(command) ? trouble_.traffic : trouble_.azure) &&
+                     random_.Chance(trouble_.rate);
+  const absl::Duration there =
+      random_.Between(absl::Milliseconds(5), absl::Milliseconds(OfTraffic(command) ? 80 : 400));
+  const absl::Duration back =
+      random_.Between(absl::Milliseconds(5), absl::Milliseconds(OfTraffic(command) ? 80 : 400));
   const auto arrive = [this, index, command, back](absl::Duration after, bool answer) {
-    queue_.In(after, [this, index, command, back, answer] { Arrive(index, command, answer, back); });
+    queue_.In(after,
+              [this, index, command, back, answer] { Arrive(index, command, answer, back); });
   };
   if (!shaky) return arrive(there, true);
-  const absl::Duration patience = random_.Between(absl::Seconds(1), OfTraffic(command) ? absl::Seconds(4) : absl::Seconds(10));
+  const absl::Duration patience =
+      random_.Between(absl::Seconds(1), OfTraffic(command) ? absl::Seconds(4) : absl::Seconds(10));
   switch (random_.Int(0, 4)) {
     case 0:
       return Deliver(index, Failure(command, CallStatus::kNotSent), there);
@@ -301,7 +342,9 @@ void Simulation::Send(int index, const core::Command& command) {
       arrive(there, false);
       return Deliver(index, Failure(command, CallStatus::kUnclear), patience);
     default:
-      arrive(random_.Between(absl::Seconds(1), OfTraffic(command) ? absl::Seconds(5) : absl::Seconds(15)), false);
+      arrive(random_.Between(absl::Seconds(1),
+                             OfTraffic(command) ? absl::Seconds(5) : absl::Seconds(15)),
+             false);
       return Deliver(index, Failure(command, CallStatus::kUnclear), patience);
   }
 }
@@ -311,7 +354,8 @@ void Simulation::Arrive(int index, const core::Command& command, bool answer, ab
   group.truth->fault_rate = !Calm() && trouble_.azure ? trouble_.rate : 0;
   const core::Event honest = group.truth->Arrive(command, queue_.now, now().wall, random_);
   Hash(command.index() + 1000);
-  if (options_.trace) Trace(index, absl::StrCat("      arrived: ", NameOf(command), " | ", NameOf(honest)));
+  if (options_.trace)
+    Trace(index, absl::StrCat("      arrived: ", NameOf(command), " | ", NameOf(honest)));
   if (Changes(command)) {
     group.oracle->Effect(command, honest, now());
   } else {
@@ -320,7 +364,8 @@ void Simulation::Arrive(int index, const core::Command& command, bool answer, ab
   if (answer) return Deliver(index, honest, back);
   const auto* backup = std::get_if<core::StartBackup>(&command);
   const auto* restore = std::get_if<core::StartRestore>(&command);
-  if (options_.planted == Planted::kPostTwice && (backup != nullptr || restore != nullptr)) Send(index, command);
+  if (options_.planted == Planted::kPostTwice && (backup != nullptr || restore != nullptr))
+    Send(index, command);
 }
 
 }  // namespace failover::sim

@@ -21,11 +21,15 @@ class Random {
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
     return x ^ (x >> 31);
   }
-  int Int(int low, int high) { return low + static_cast<int>(Next() % static_cast<uint64_t>(high - low + 1)); }  // both in
+  int Int(int low, int high) {
+    return low + static_cast<int>(Next() % static_cast<uint64_t>(high - low + 1));
+  }  // both in
   bool Chance(double p) { return static_cast<double>(Next() >> 11) * 0x1.0p-53 < p; }
   absl::Duration Between(absl::Duration low, absl::Duration high) {
     const int64_t span = absl::ToInt64Milliseconds(high - low);
-    return span <= 0 ? low : low + absl::Milliseconds(static_cast<int64_t>(Next() % static_cast<uint64_t>(span + 1)));
+    return span <= 0 ? low
+                     : low + absl::Milliseconds(
+                                 static_cast<int64_t>(Next() % static_cast<uint64_t>(span + 1)));
   }
 
  private:

@@ -26,8 +26,8 @@ enum class Planted {
   kPostTwice,         // an unclear POST is sent again
   kMadeUpFailures,    // good results about the active service are read as failures
   kForgetCooldown,    // a new process starts without cooldown and daily count
-  kTrustFingerprint,  // every fingerprint read says that the standby equals the backup
-  kDeposedSends,      // held commands of a lost term still leave
+  kTrustFingerprint,  // every fingerprint read says that a standby still is as we left it
+  kDeposedSends,      // the core is not told that leadership was lost
   kDisableFirst,      // the old endpoint is disabled before the new one is enabled
   kOldRecord,         // a new process starts from the record before the last
 };
@@ -40,18 +40,20 @@ struct Options {
 struct Outcome {
   std::vector<std::string> objections;
   Coverage coverage;
-  uint64_t hash = 0;   // over every event and command
+  uint64_t hash = 0;  // over every event and command
   uint64_t steps = 0;
 };
 
-// One run: several groups, one process at a time, everything drawn from `seed`. First chaos, then peace,
-// then one more outage that must end in a switch.
+// One run: several groups, one process at a time, everything drawn from `seed`. First chaos, then
+// peace, then one more outage that must end in a switch.
 Outcome Simulate(uint64_t seed, const Options& options);
 
 // Which kinds of trouble a run has, each with even odds, and how bad.
 struct Trouble {
-  bool store = false, crash = false, leadership = false, azure = false, traffic = false, foreign_traffic = false;
-  bool foreign_edit = false, outage = false, cut = false, agent = false, liar = false, pause = false, wall = false;
+  bool store = false, crash = false, leadership = false, azure = false, traffic = false,
+       foreign_traffic = false;
+  bool foreign_edit = false, outage = false, cut = false, agent = false, liar = false,
+       pause = false, wall = false;
   bool orders = false, force = false;
   double rate = 0;  // of lost and refused calls
 };
@@ -67,23 +69,24 @@ class Simulation {
     std::unique_ptr<Truth> truth;
     std::unique_ptr<Oracle> oracle;
     core::GroupState state;
-    v1::GroupRecord durable, older;
+    std::shared_ptr<const v1::GroupRecord> durable, older;
     uint64_t durable_version = 0, wanted = 0, tick = 0;
     bool writing = false;
     std::deque<std::pair<uint64_t, core::Command>> held;
     std::map<uint64_t, int> unclear_posts;
     int ended_runs = 0, good_runs = 0;
     std::string last_run;
+    v1::FailoverStage stage = v1::FAILOVER_STAGE_UNSPECIFIED;
   };
   struct Agent {
     core::AgentId id;
     int region = 0;
     bool connected = false, liar = false, silent = false, jumped = false;
     SteadyTime last_arrival = SteadyTime::InfinitePast();
-    std::map<std::pair<int, int>, uint64_t> sequence;         // (group, target)
+    std::map<std::pair<int, int>, uint64_t> sequence;  // (group, target)
     std::map<std::pair<int, int>, bool> failing;
-    std::map<int, std::pair<SteadyTime, std::string>> dns;    // by group
-    std::deque<std::pair<int, core::ProbeResults>> kept;      // five minutes
+    std::map<int, std::pair<SteadyTime, std::string>> dns;  // by group
+    std::deque<std::pair<int, core::ProbeResults>> kept;    // five minutes
   };
 
   // ---- the process (process.cc) ----
@@ -94,6 +97,7 @@ class Simulation {
   void Deliver(int group, core::Event event, absl::Duration delay);
   void Arrived(int group, const core::Event& event);
   void Step(int group, const core::Event& event);
+  std::string VotesOf(const Group& group) const;
   void ArmTick(int group, SteadyTime wake);
   void Write(int group);
   void Release(int group, const core::Command& command);
@@ -102,7 +106,9 @@ class Simulation {
   void Arrive(int group, const core::Command& command, bool answer, absl::Duration back);
   core::Event Tamper(int group, core::Event event);
   bool IsHeld(const core::Command& command) const;
-  Now now() const { return {queue_.now, wall_base_ + (queue_.now.since_epoch - absl::Hours(1000))}; }
+  Now now() const {
+    return {queue_.now, wall_base_ + (queue_.now.since_epoch - absl::Hours(1000))};
+  }
 
   // ---- agents (agents.cc) ----
   void AddAgents();

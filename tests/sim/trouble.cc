@@ -18,7 +18,7 @@ void Simulation::Edit() {
 
 void Simulation::Mischief() {
   if (Calm()) return;
-  queue_.In(random_.Between(absl::Seconds(5), absl::Seconds(60)), [this] { Mischief(); });
+  queue_.In(random_.Between(absl::Seconds(4), absl::Seconds(40)), [this] { Mischief(); });
   const int group = random_.Int(0, static_cast<int>(groups_.size()) - 1);
   Agent& agent = agents_[random_.Int(0, static_cast<int>(agents_.size()) - 1)];
   switch (random_.Int(0, 9)) {
@@ -28,12 +28,18 @@ void Simulation::Mischief() {
       break;
     case 2:
       if (trouble_.cut) {
-        const std::string name = groups_[group].config.services[random_.Int(0, static_cast<int>(groups_[group].config.services.size()) - 1)].name;
+        const std::string name =
+            groups_[group]
+                .config
+                .services[random_.Int(0,
+                                      static_cast<int>(groups_[group].config.services.size()) - 1)]
+                .name;
         const int region = random_.Int(0, 2);
         groups_[group].truth->services[name].cut.insert(region);
-        queue_.In(random_.Between(absl::Seconds(10), absl::Minutes(4)), [this, group, name, region] {
-          groups_[group].truth->services[name].cut.erase(region);
-        });
+        queue_.In(random_.Between(absl::Seconds(10), absl::Minutes(4)),
+                  [this, group, name, region] {
+                    groups_[group].truth->services[name].cut.erase(region);
+                  });
       }
       break;
     case 3:
@@ -55,7 +61,8 @@ void Simulation::Mischief() {
       if (trouble_.cut) {  // the agent's own network
         agent.silent = true;
         const size_t index = &agent - agents_.data();
-        queue_.In(random_.Between(absl::Seconds(10), absl::Seconds(90)), [this, index] { agents_[index].silent = false; });
+        queue_.In(random_.Between(absl::Seconds(10), absl::Seconds(90)),
+                  [this, index] { agents_[index].silent = false; });
       }
       break;
     case 8:
@@ -64,7 +71,8 @@ void Simulation::Mischief() {
     default:
       if (trouble_.wall) {
         wall_base_ += random_.Between(-absl::Minutes(10), absl::Minutes(10));
-        for (size_t i = 0; i < groups_.size() && running_ && !paused_; ++i) Step(static_cast<int>(i), core::ClockGap{});
+        for (size_t i = 0; i < groups_.size() && running_ && !paused_; ++i)
+          Step(static_cast<int>(i), core::ClockGap{});
       }
       break;
   }
@@ -95,57 +103,78 @@ void Simulation::Outage(int index) {
 void Simulation::Foreign(int index) {
   Group& group = groups_[index];
   Truth& truth = *group.truth;
-  const std::string name = group.config.services[random_.Int(0, static_cast<int>(group.config.services.size()) - 1)].name;
+  const std::string name =
+      group.config.services[random_.Int(0, static_cast<int>(group.config.services.size()) - 1)]
+          .name;
   const std::string active = Active(group);
   if (trouble_.foreign_traffic && random_.Chance(0.5)) {
     truth.services[name].endpoint = !truth.services[name].endpoint;
     truth.foreign_traffic = queue_.now;
-    Trace(index, absl::StrCat("somebody sets the endpoint of ", name, truth.services[name].endpoint ? " on" : " off"));
-    queue_.In(random_.Between(absl::Seconds(20), absl::Minutes(3)), [this, index] {  // and puts it right later
-      Group& again = groups_[index];
-      const std::string wanted = Active(again);
-      if (wanted.empty()) return;
-      again.truth->foreign_traffic = queue_.now;
-      for (auto& [service, facts] : again.truth->services) facts.endpoint = service == wanted;
-    });
+    Trace(index, absl::StrCat("somebody sets the endpoint of ", name,
+                              truth.services[name].endpoint ? " on" : " off"));
+    queue_.In(random_.Between(absl::Seconds(20), absl::Minutes(3)),
+              [this, index] {  // and puts it right later
+                Group& again = groups_[index];
+                const std::string wanted = Active(again);
+                if (wanted.empty()) return;
+                again.truth->foreign_traffic = queue_.now;
+                for (auto& [service, facts] : again.truth->services)
+                  facts.endpoint = service == wanted;
+              });
   }
   if (!trouble_.foreign_edit) return;
   if (name != active && truth.services[name].running.empty() && random_.Chance(0.4)) {
     truth.services[name].edited.insert(truth.Change(name, random_, queue_.now));
     Trace(index, absl::StrCat("somebody edits ", name));
   } else if (truth.Idle(name, queue_.now)) {
-    truth.services[name].foreign_busy_until = queue_.now + random_.Between(absl::Seconds(10), absl::Seconds(60));
+    truth.services[name].foreign_busy_until =
+        queue_.now + random_.Between(absl::Seconds(10), absl::Seconds(60));
   }
   if (random_.Chance(0.3)) truth.spoil_next = true;
 }
 
 core::OrderBody Simulation::RandomOrder(const Group& group) {
   const auto service = [&] {
-    return random_.Chance(0.1) ? std::string("nonsense")
-                               : group.config.services[random_.Int(0, static_cast<int>(group.config.services.size()) - 1)].name;
+    return random_.Chance(0.1)
+               ? std::string("nonsense")
+               : group.config
+                     .services[random_.Int(0, static_cast<int>(group.config.services.size()) - 1)]
+                     .name;
   };
   const v1::GroupRecord& record = group.state.record;
   switch (random_.Int(0, 12)) {
-    case 0: return core::OrderSyncRun{random_.Chance(0.5) ? service() : ""};
-    case 1: return core::OrderStandbyDiscard{service()};
-    case 2: return core::OrderFreeze{random_.Chance(0.4)};
+    case 0:
+      return core::OrderSyncRun{random_.Chance(0.5) ? service() : ""};
+    case 1:
+      return core::OrderStandbyDiscard{service()};
+    case 2:
+      return core::OrderFreeze{random_.Chance(0.4)};
     case 3:
     case 4: {
       core::OrderFailover failover{random_.Chance(0.5) ? service() : "", {}};
       if (!trouble_.force) return failover;
-      for (const char* name : {"never_synced", "not_resynced", "unverified", "standby_unknown", "standby_down", "restore_running",
-                               "operation_ambiguous", "recovery_point_too_old", "backup_expired", "paused", "nonsense"}) {
+      for (const char* name : {"never_synced", "not_resynced", "unverified", "standby_unknown",
+                               "standby_down", "restore_running", "operation_ambiguous",
+                               "recovery_point_too_old", "backup_expired", "paused", "nonsense"}) {
         if (random_.Chance(0.25)) failover.force.emplace_back(name);
       }
       return failover;
     }
     case 5:
     case 6:
-    case 7: return core::OrderApprove{random_.Chance(0.9) ? record.approval().id() : "A99", random_.Chance(0.8)};
-    case 8: return core::OrderAck{};
-    case 9: return random_.Chance(0.3) ? core::OrderBody(core::OrderAdopt{service()}) : core::OrderBody(core::OrderAck{});
-    case 10: return core::OrderPause{random_.Chance(0.5), random_.Chance(0.5) ? absl::Minutes(2) : absl::InfiniteDuration()};
-    case 11: return core::OrderPause{false};
+    case 7:
+      return core::OrderApprove{random_.Chance(0.9) ? record.approval().id() : "A99",
+                                random_.Chance(0.8)};
+    case 8:
+      return core::OrderAck{};
+    case 9:
+      return random_.Chance(0.3) ? core::OrderBody(core::OrderAdopt{service()})
+                                 : core::OrderBody(core::OrderAck{});
+    case 10:
+      return core::OrderPause{random_.Chance(0.5),
+                              random_.Chance(0.5) ? absl::Minutes(2) : absl::InfiniteDuration()};
+    case 11:
+      return core::OrderPause{false};
     default: {
       const int count = record.operations_size();
       return core::OrderAbandon{count == 0 ? "nonsense" : record.operations(count - 1).id()};
@@ -156,7 +185,8 @@ core::OrderBody Simulation::RandomOrder(const Group& group) {
 void Simulation::Operator() {
   if (Calm()) return;
   queue_.In(random_.Between(absl::Seconds(10), absl::Seconds(90)), [this] { Operator(); });
-  for (size_t i = 0; i < groups_.size(); ++i) {  // an approval that is asked for gets an answer soon
+  for (size_t i = 0; i < groups_.size();
+       ++i) {  // an approval that is asked for gets an answer soon
     const v1::Approval& approval = groups_[i].state.record.approval();
     if (approval.expires_ms() != 0 && random_.Chance(0.7)) {
       GiveOrder(static_cast<int>(i), core::OrderApprove{approval.id(), random_.Chance(0.8)}, false);

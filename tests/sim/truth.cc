@@ -9,8 +9,8 @@ namespace {
 
 using core::CallStatus;
 
-const char* const kIds[] = {"apis/orders", "apis/stock", "apis/price", "policies/global", "products/gold", "products/free",
-                            "namedValues/a", "namedValues/b"};
+const char* const kIds[] = {"apis/orders",   "apis/stock",    "apis/price",    "policies/global",
+                            "products/gold", "products/free", "namedValues/a", "namedValues/b"};
 
 uint64_t Fnv(const std::string& text) {
   uint64_t hash = 0xcbf29ce484222325ull;
@@ -27,16 +27,18 @@ struct Arrival {
   int64_t Ms() const { return absl::ToUnixMillis(wall); }
 
   // 202 with a handle, or 409 while the service is busy.
-  core::OperationStarted Begin(uint64_t call, const std::string& id, const std::string& service, const std::string& blob,
-                               bool restore) {
+  core::OperationStarted Begin(uint64_t call, const std::string& id, const std::string& service,
+                               const std::string& blob, bool restore) {
     core::OperationStarted started{call, id, {}, "", random.Int(0, 1) == 0 ? 5 : 8};
     if (!truth.Idle(service, now)) {
       started.result.status = CallStatus::kUnclear;
       started.result.error.set_http_status(409);
       return started;
     }
-    ManagementOperation operation{id, service, blob, restore, true, random.Chance(truth.fault_rate), now,
-                                  now + random.Between(absl::Seconds(8), absl::Seconds(45))};
+    ManagementOperation operation{id,   service,
+                                  blob, restore,
+                                  true, random.Chance(truth.fault_rate),
+                                  now,  now + random.Between(absl::Seconds(8), absl::Seconds(45))};
     truth.operations[id] = operation;
     truth.services[service].running = id;
     if (random.Chance(truth.fault_rate / 2)) truth.lost_results.insert(id);
@@ -65,12 +67,14 @@ struct Arrival {
     return Begin(c.call, c.operation_id, c.service, c.blob, true);
   }
   core::Event operator()(const core::PollOperation& c) {
-    core::OperationPolled polled{c.call, c.operation_id, core::OperationPolled::State::kRunning, {}, "", 5};
+    core::OperationPolled polled{
+        c.call, c.operation_id, core::OperationPolled::State::kRunning, {}, "", 5};
     const auto found = truth.operations.find(c.operation_id);
     if (found == truth.operations.end() || truth.lost_results.contains(c.operation_id)) {
       polled.state = core::OperationPolled::State::kGone;
     } else if (!found->second.running) {
-      polled.state = found->second.fails ? core::OperationPolled::State::kFailed : core::OperationPolled::State::kSucceeded;
+      polled.state = found->second.fails ? core::OperationPolled::State::kFailed
+                                         : core::OperationPolled::State::kSucceeded;
     }
     return polled;
   }
@@ -81,21 +85,26 @@ struct Arrival {
     look.service_idle = truth.Idle(c.operation.service(), now);
     const auto blob = truth.blobs.find(c.operation.blob());
     look.blob_exists = blob != truth.blobs.end() && blob->second.complete && !blob->second.bad;
-    look.entities = std::make_shared<core::Entities>(EntitiesOf(truth.services[c.operation.service()].content));
+    look.entities =
+        std::make_shared<core::Entities>(EntitiesOf(truth.services[c.operation.service()].content));
     look.fingerprint = FingerprintOf(*look.entities, Ms(), Ms());
     return look;
   }
   core::Event operator()(const core::RunPreflight& c) {
     core::PreflightDone done{c.call, c.run_id, {}, {}, {}};
     for (const std::string& name : c.services) {
-      done.services.push_back({name, true, truth.Idle(name, now), "", truth.services[name].sku, "", "", {}});
+      done.services.push_back(
+          {name, true, truth.Idle(name, now), "", truth.services[name].sku, "", "", {}});
     }
     return done;
   }
   core::Event operator()(const core::CheckBlob& c) {
     const auto blob = truth.blobs.find(c.blob);
     const bool good = blob != truth.blobs.end() && blob->second.complete && !blob->second.bad;
-    return core::BlobChecked{c.call, c.operation_id, {good ? CallStatus::kOk : CallStatus::kFailed, {}}, good ? 4096 : 0};
+    return core::BlobChecked{c.call,
+                             c.operation_id,
+                             {good ? CallStatus::kOk : CallStatus::kFailed, {}},
+                             good ? 4096 : 0};
   }
   core::Event operator()(const core::WriteManifest& c) {
     truth.manifests[c.backup.blob()] = {c.before, c.after};
@@ -125,14 +134,18 @@ struct Arrival {
   }
   core::Event operator()(const core::WriteFence& c) {
     const std::optional<core::Fence> found = truth.fence;
-    const bool ours = !found.has_value() || found->store_id == c.fence.store_id || found->store_id == c.adopted_store_id;
-    const bool higher = found.has_value() && found->store_id == c.fence.store_id &&
-                        std::pair(found->epoch, found->term) > std::pair(c.fence.epoch, c.fence.term);
+    const bool ours = !found.has_value() || found->store_id == c.fence.store_id ||
+                      found->store_id == c.adopted_store_id;
+    const bool higher =
+        found.has_value() && found->store_id == c.fence.store_id &&
+        std::pair(found->epoch, found->term) > std::pair(c.fence.epoch, c.fence.term);
     if (!ours || higher) return core::FenceDone{c.call, {CallStatus::kFailed, {}}, found};
     truth.fence = c.fence;
     return core::FenceDone{c.call, {}, truth.fence};
   }
-  core::Event operator()(const core::ReadFence& c) { return core::FenceDone{c.call, {}, truth.fence}; }
+  core::Event operator()(const core::ReadFence& c) {
+    return core::FenceDone{c.call, {}, truth.fence};
+  }
   core::Event operator()(const core::ReadTraffic& c) {
     core::TrafficRead read{c.call, {}, {}, truth.traffic_problem, absl::Milliseconds(20)};
     for (const auto& [name, service] : truth.services) read.enabled[name] = service.endpoint;
@@ -161,10 +174,12 @@ Truth::Truth(const core::GroupConfig& group, Random& random) : config(&group) {
   ServiceTruth& first = services[group.services[0].name];
   first.endpoint = true;
   first.sample_only = false;
-  for (const char* id : kIds) first.content[id] = {absl::StrCat("v", random.Int(1, 9)), SteadyTime::InfinitePast()};
+  for (const char* id : kIds)
+    first.content[id] = {absl::StrCat("v", random.Int(1, 9)), SteadyTime::InfinitePast()};
 }
 
-core::Event Truth::Arrive(const core::Command& command, SteadyTime now, absl::Time wall, Random& random) {
+core::Event Truth::Arrive(const core::Command& command, SteadyTime now, absl::Time wall,
+                          Random& random) {
   Settle(now);
   return std::visit(Arrival{*this, now, wall, random}, command);
 }
@@ -178,7 +193,8 @@ void Truth::Settle(SteadyTime now) {
     service.running.clear();
     Blob& blob = blobs[operation.blob];
     if (!operation.restore) {
-      const bool late = absl::ToInt64Milliseconds(operation.ends.since_epoch) % 2 == 0;  // either end of it is honest
+      const bool late = absl::ToInt64Milliseconds(operation.ends.since_epoch) % 2 ==
+                        0;  // either end of it is honest
       blob.source_at_end = service.content;
       blob.content = late ? blob.source_at_end : blob.source_at_begin;
       blob.snapshot = late ? operation.ends : operation.begun;
@@ -247,7 +263,8 @@ core::Entities EntitiesOf(const Content& content) {
   return entities;
 }
 
-v1::Fingerprint FingerprintOf(const core::Entities& entities, int64_t begun_ms, int64_t finished_ms) {
+v1::Fingerprint FingerprintOf(const core::Entities& entities, int64_t begun_ms,
+                              int64_t finished_ms) {
   std::map<std::string, std::pair<int, std::string>> kinds;
   for (const auto& [id, digest] : entities) {
     auto& [count, text] = kinds[id.substr(0, id.find('/'))];

@@ -15,8 +15,8 @@
 
 namespace failover::sim {
 
-// What is really there, for one failover group: the virtual Azure, its gateways and its traffic layer.
-// Deterministic; asks no questions about why a request came.
+// What is really there, for one failover group: the virtual Azure, its gateways and its traffic
+// layer. Deterministic; asks no questions about why a request came.
 
 // A configured entity. Deleted ones stay as tombstones with an empty digest.
 struct Entity {
@@ -27,27 +27,27 @@ using Content = std::map<std::string, Entity>;
 
 struct Blob {
   Content content;
-  SteadyTime snapshot;       // the moment whose content it holds
+  SteadyTime snapshot;  // the moment whose content it holds
   Content source_at_begin, source_at_end;
   std::string service, sku, operation_id;
   bool complete = false;
-  bool bad = false;          // empty or missing, although Azure said otherwise
+  bool bad = false;  // empty or missing, although Azure said otherwise
 };
 
 struct ManagementOperation {
   std::string id, service, blob;
   bool restore = false;
   bool running = true;
-  bool fails = false;        // decided when it begins
+  bool fails = false;  // decided when it begins
   SteadyTime begun, ends;
 };
 
 struct ServiceTruth {
   Content content;
   std::string sku = "Developer";
-  bool sample_only = false;      // Azure's sample content
+  bool sample_only = false;  // Azure's sample content
   bool gateway_up = true, hangs = false;
-  bool endpoint = false;         // enabled in the traffic layer
+  bool endpoint = false;  // enabled in the traffic layer
   SteadyTime foreign_busy_until = SteadyTime::InfinitePast();
   std::string running;           // id of the management operation that is changing it
   std::set<int> cut;             // probe regions that cannot reach its gateway
@@ -66,8 +66,8 @@ struct Truth {
   std::optional<core::Fence> fence;
   SteadyTime foreign_traffic = SteadyTime::InfinitePast();  // the last change that was not ours
   std::string traffic_problem;
-  bool spoil_next = false;                                // the next backup leaves an empty blob
-  double fault_rate = 0;                                  // of operations that end badly
+  bool spoil_next = false;  // the next backup leaves an empty blob
+  double fault_rate = 0;    // of operations that end badly
   using Kept = std::shared_ptr<const core::Entities>;
   std::map<std::string, std::pair<Kept, Kept>> manifests;  // by blob
 
@@ -78,13 +78,15 @@ struct Truth {
 
   bool Reachable(const std::string& service, int region) const;
   bool Idle(const std::string& service, SteadyTime now) const;
-  std::string Change(const std::string& service, Random& random, SteadyTime now);  // the entity that was changed
+  std::string Change(const std::string& service, Random& random,
+                     SteadyTime now);            // the entity that was changed
   std::string PublicName(SteadyTime now) const;  // the service that DNS gives; empty: none enabled
   int EnabledCount() const;
 };
 
 core::Entities EntitiesOf(const Content& content);
-v1::Fingerprint FingerprintOf(const core::Entities& entities, int64_t begun_ms, int64_t finished_ms);
+v1::Fingerprint FingerprintOf(const core::Entities& entities, int64_t begun_ms,
+                              int64_t finished_ms);
 
 }  // namespace failover::sim
 

@@ -52,8 +52,10 @@ TEST(BlockerTable, EqualsTheTableOfTheDesignRowByRow) {
     EXPECT_EQ(rule.standby, row.scope == 's') << row.name;
     EXPECT_TRUE(rule.stops_automatic) << row.name;
     EXPECT_EQ(rule.stops_manual, row.manual == 'y') << row.name;
-    const Force force = row.force == 'a' ? Force::kByAdopt : row.force == 'n' ? Force::kNever
-                        : row.force == 'y' ? Force::kByName : Force::kNone;
+    const Force force = row.force == 'a'   ? Force::kByAdopt
+                        : row.force == 'n' ? Force::kNever
+                        : row.force == 'y' ? Force::kByName
+                                           : Force::kNone;
     EXPECT_EQ(rule.force, force) << row.name;
     EXPECT_EQ(FindBlocker(row.name), &rule);
   }
@@ -77,14 +79,19 @@ class BlockersTest : public ::testing::Test {
  protected:
   void SetUp() override {
     d.Synced();
-    ASSERT_TRUE(d.state.observed.blockers.group.empty()) << d.state.observed.blockers.group.Names()[0];
-    ASSERT_TRUE(d.state.observed.blockers.Of(1).empty()) << d.state.observed.blockers.Of(1).Names()[0];
+    ASSERT_TRUE(d.state.observed.blockers.group.empty())
+        << d.state.observed.blockers.group.Names()[0];
+    ASSERT_TRUE(d.state.observed.blockers.Of(1).empty())
+        << d.state.observed.blockers.Of(1).Names()[0];
   }
   Driver d;
 };
 
 TEST_F(BlockersTest, ModeStandsInObserveAndManual) {
-  for (const auto& [mode, blocked] : {std::pair{Mode::kObserve, true}, {Mode::kManual, true}, {Mode::kApprove, false}, {Mode::kAutomatic, false}}) {
+  for (const auto& [mode, blocked] : {std::pair{Mode::kObserve, true},
+                                      {Mode::kManual, true},
+                                      {Mode::kApprove, false},
+                                      {Mode::kAutomatic, false}}) {
     d.config.mode = mode;
     d.Do(ConfigChanged{});
     EXPECT_EQ(d.Blocked(Blocker::kMode), blocked);
@@ -223,9 +230,10 @@ TEST_F(BlockersTest, AnOpenOperationBlocksItsStandby) {
   operation.set_id("00000000000000ff");
   operation.set_service("neu");
   operation.set_kind(v1::OPERATION_KIND_RESTORE);
-  for (const auto& [state, blocker] : {std::pair{v1::OPERATION_STATE_PLANNED, Blocker::kRestoreRunning},
-                                       {v1::OPERATION_STATE_SENDING, Blocker::kRestoreRunning},
-                                       {v1::OPERATION_STATE_NEEDS_OPERATOR, Blocker::kOperationAmbiguous}}) {
+  for (const auto& [state, blocker] :
+       {std::pair{v1::OPERATION_STATE_PLANNED, Blocker::kRestoreRunning},
+        {v1::OPERATION_STATE_SENDING, Blocker::kRestoreRunning},
+        {v1::OPERATION_STATE_NEEDS_OPERATOR, Blocker::kOperationAmbiguous}}) {
     d.state.record.mutable_operations(d.state.record.operations_size() - 1)->set_state(state);
     d.Do(Tick{});
     EXPECT_TRUE(d.Blocked(blocker, "neu")) << state;
@@ -266,7 +274,8 @@ TEST(CommonFault, ADecidingProbeThatFailsAloneRightAfterAConfigurationChangeHold
       for (int service = 0; service < 3; ++service) {
         for (int probe = 0; probe < 2; ++probe) {
           ProbeSample sample;
-          sample.target = {TargetKind::kService, static_cast<int16_t>(service), static_cast<int16_t>(probe)};
+          sample.target = {TargetKind::kService, static_cast<int16_t>(service),
+                           static_cast<int16_t>(probe)};
           sample.sequence = 1000 + i;
           sample.success = service != 0 || probe == 1;
           sample.failed_stage = sample.success ? FailedStage::kNone : FailedStage::kAssertion;

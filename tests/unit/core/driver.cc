@@ -47,13 +47,21 @@ struct Answerer {
     PreflightDone done{c.call, c.run_id, {}, {}, {}};
     for (const std::string& name : c.services) {
       const Driver::Service& service = d.services[name];
-      done.services.push_back({name, service.reachable, service.idle, "Succeeded", service.sku, "", service.refused, {}});
+      done.services.push_back({name,
+                               service.reachable,
+                               service.idle,
+                               "Succeeded",
+                               service.sku,
+                               "",
+                               service.refused,
+                               {}});
     }
     return done;
   }
   Event operator()(const CheckBlob& c) {
     const bool good = d.blobs.contains(c.blob) && !d.bad_blobs.contains(c.blob);
-    return BlobChecked{c.call, c.operation_id, {good ? CallStatus::kOk : CallStatus::kFailed, {}}, 1000};
+    return BlobChecked{
+        c.call, c.operation_id, {good ? CallStatus::kOk : CallStatus::kFailed, {}}, 1000};
   }
   Event operator()(const WriteManifest& c) { return ManifestWritten{c.call, {}}; }
   Event operator()(const ReadManifest& c) {
@@ -62,13 +70,20 @@ struct Answerer {
   }
   Event operator()(const ReadFingerprint& c) {
     const Driver::Service& service = d.services[c.service];
-    FingerprintRead read{c.call, c.service, {}, FingerprintOf(service.content), std::make_shared<Entities>(service.content),
-                         service.pristine, d.now().steady, d.now().steady};
+    FingerprintRead read{c.call,
+                         c.service,
+                         {},
+                         FingerprintOf(service.content),
+                         std::make_shared<Entities>(service.content),
+                         service.pristine,
+                         d.now().steady,
+                         d.now().steady};
     if (!service.reachable) read.result.status = CallStatus::kFailed;
     return read;
   }
   Event operator()(const WriteFence& c) {
-    const bool ours = !d.fence.has_value() || d.fence->store_id == c.fence.store_id || d.fence->store_id == c.adopted_store_id;
+    const bool ours = !d.fence.has_value() || d.fence->store_id == c.fence.store_id ||
+                      d.fence->store_id == c.adopted_store_id;
     if (!ours || (d.fence.has_value() && d.fence->epoch > c.fence.epoch)) {
       return FenceDone{c.call, {CallStatus::kFailed, {}}, d.fence};
     }
@@ -76,13 +91,16 @@ struct Answerer {
     return FenceDone{c.call, {}, d.fence};
   }
   Event operator()(const ReadFence& c) { return FenceDone{c.call, {}, d.fence}; }
-  Event operator()(const ReadTraffic& c) { return TrafficRead{c.call, {}, d.endpoints, "", absl::Milliseconds(20)}; }
+  Event operator()(const ReadTraffic& c) {
+    return TrafficRead{c.call, {}, d.endpoints, "", absl::Milliseconds(20)};
+  }
   Event operator()(const SetEndpoint& c) {
     d.endpoints[c.service] = c.enabled;
     return EndpointSet{c.call, c.service, c.enabled, {}};
   }
   Event operator()(const CheckSwitchPath& c) {
-    return SwitchPathChecked{c.call, {}, d.switch_path_ok ? absl::Hours(1) : absl::Minutes(1), absl::Milliseconds(20)};
+    return SwitchPathChecked{
+        c.call, {}, d.switch_path_ok ? absl::Hours(1) : absl::Minutes(1), absl::Milliseconds(20)};
   }
   Event operator()(const RequestBurst&) { return Tick{}; }
   Event operator()(const Reply&) { return Tick{}; }
@@ -90,8 +108,8 @@ struct Answerer {
 };
 
 bool IsAnswered(const Command& command) {
-  return !std::holds_alternative<RequestBurst>(command) && !std::holds_alternative<Reply>(command) &&
-         !std::holds_alternative<Note>(command);
+  return !std::holds_alternative<RequestBurst>(command) &&
+         !std::holds_alternative<Reply>(command) && !std::holds_alternative<Note>(command);
 }
 
 }  // namespace
@@ -101,7 +119,8 @@ GroupConfig TestConfig() {
   config.name = "orders";
   config.mode = Mode::kAutomatic;
   config.rpo_objective = absl::Hours(2);
-  for (const auto& [name, region] : {std::pair{"weu", "westeurope"}, {"neu", "northeurope"}, {"uks", "uksouth"}}) {
+  for (const auto& [name, region] :
+       {std::pair{"weu", "westeurope"}, {"neu", "northeurope"}, {"uks", "uksouth"}}) {
     config.services.push_back({name, region, absl::StrCat("/subscriptions/s/service/", name), ""});
   }
   ProbeConfig probe;
@@ -152,7 +171,8 @@ Driver::Driver(GroupConfig group) : config(std::move(group)) {
     services[service.name].content = {{"apis/echo", "sample"}};
     endpoints[service.name] = endpoints.empty();
   }
-  services[config.services[0].name].content = {{"apis/orders", "v1"}, {"apis/stock", "v1"}, {"products/gold", "v1"}};
+  services[config.services[0].name].content = {
+      {"apis/orders", "v1"}, {"apis/stock", "v1"}, {"products/gold", "v1"}};
   up.assign(config.services.size(), std::vector<bool>(config.probe_regions.size(), true));
   silent.assign(config.probe_regions.size(), false);
   control.assign(config.probe_regions.size(), true);
@@ -183,7 +203,8 @@ void Driver::AnswerAll() {
       Durable();
       continue;
     }
-    const auto next = std::find_if(open.begin(), open.end(), [&](const Command& c) { return take == nullptr || !take(c); });
+    const auto next = std::find_if(open.begin(), open.end(),
+                                   [&](const Command& c) { return take == nullptr || !take(c); });
     if (next == open.end()) return;
     const Event answer = AnswerTo(*next);
     open.erase(next);
@@ -200,7 +221,9 @@ void Driver::Durable() {
   }
 }
 
-Event Driver::AnswerTo(const Command& command) { return std::visit(Answerer{*this, begun_, restores_}, command); }
+Event Driver::AnswerTo(const Command& command) {
+  return std::visit(Answerer{*this, begun_, restores_}, command);
+}
 
 void Driver::Advance(absl::Duration d) {
   const SteadyTime end = steady_ + d;
@@ -224,7 +247,8 @@ void Driver::Results(int region, bool replay) {
   for (size_t service = 0; service < config.services.size(); ++service) {
     for (size_t probe = 0; probe < config.probes.size(); ++probe) {
       ProbeSample sample;
-      sample.target = {TargetKind::kService, static_cast<int16_t>(service), static_cast<int16_t>(probe)};
+      sample.target = {TargetKind::kService, static_cast<int16_t>(service),
+                       static_cast<int16_t>(probe)};
       sample.success = up[service][region];
       sample.failed_stage = sample.success ? FailedStage::kNone : failed_stage;
       sample.remote_address = absl::StrCat("10.0.0.", service);
@@ -254,7 +278,8 @@ void Driver::Run(absl::Duration d) {
 
 bool Driver::RunUntil(const std::function<bool()>& condition, absl::Duration at_most) {
   const SteadyTime end = steady_ + at_most;
-  const absl::Duration part = config.decider().interval / static_cast<double>(config.probe_regions.size());
+  const absl::Duration part =
+      config.decider().interval / static_cast<double>(config.probe_regions.size());
   while (steady_ < end) {
     for (size_t region = 0; region < config.probe_regions.size(); ++region) {
       Advance(part);
@@ -291,7 +316,8 @@ void Driver::Synced() {
 
 void Driver::Outage() {
   for (size_t i = 0; i < config.services.size(); ++i) {
-    if (record().services(static_cast<int>(i)).role() == v1::ROLE_ACTIVE) up[i].assign(config.probe_regions.size(), false);
+    if (record().services(static_cast<int>(i)).role() == v1::ROLE_ACTIVE)
+      up[i].assign(config.probe_regions.size(), false);
   }
   public_from.clear();
 }
@@ -325,7 +351,8 @@ const v1::Operation* Driver::operation(v1::OperationKind kind, const std::string
 
 bool Driver::Blocked(Blocker blocker, const std::string& service) const {
   const Blockers& blockers = state.observed.blockers;
-  return service.empty() ? blockers.group.Has(blocker) : blockers.Of(config.ServiceIndex(service)).Has(blocker);
+  return service.empty() ? blockers.group.Has(blocker)
+                         : blockers.Of(config.ServiceIndex(service)).Has(blocker);
 }
 
 Verdict Driver::verdict(const std::string& service) const {
@@ -334,7 +361,8 @@ Verdict Driver::verdict(const std::string& service) const {
 
 std::string Driver::Told() const {
   std::string text;
-  for (const v1::HistoryEntry& entry : record().history()) absl::StrAppend(&text, entry.text(), "\n");
+  for (const v1::HistoryEntry& entry : record().history())
+    absl::StrAppend(&text, entry.text(), "\n");
   return text;
 }
 

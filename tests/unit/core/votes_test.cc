@@ -8,7 +8,8 @@
 namespace failover::core {
 namespace {
 
-// Votes of one service from hand-made results; interval and timeout 1 s, so a result is fresh for 3 s.
+// Votes of one service from hand-made results; interval and timeout 1 s, so a result is fresh for 3
+// s.
 class VotesTest : public ::testing::Test {
  protected:
   struct Options {
@@ -24,8 +25,11 @@ class VotesTest : public ::testing::Test {
     results.agent = {config_.probe_regions[region], options.name, "i"};
     results.replay = options.replay;
     ProbeSample sample;
-    sample.target = {options.kind, static_cast<int16_t>(options.kind == TargetKind::kService ? options.service : -1), 0};
-    sample.sequence = ++sequence_[{region, options.name, static_cast<int>(options.kind) * 10 + options.service}];
+    sample.target = {
+        options.kind,
+        static_cast<int16_t>(options.kind == TargetKind::kService ? options.service : -1), 0};
+    sample.sequence =
+        ++sequence_[{region, options.name, static_cast<int>(options.kind) * 10 + options.service}];
     sample.success = success;
     sample.burst = options.burst;
     sample.clock_jumped = options.jumped;
@@ -51,7 +55,9 @@ class VotesTest : public ::testing::Test {
       Give(region, success, options);
     }
   }
-  RegionVote Of(int region) const { return RegionVoteOf(config_, votes_, 0, 0, region, now_.steady); }
+  RegionVote Of(int region) const {
+    return RegionVoteOf(config_, votes_, 0, 0, region, now_.steady);
+  }
   void Skip(int region) { ++sequence_[{region, "agent", 0}]; }
 
   GroupConfig config_ = TestConfig();
@@ -152,7 +158,8 @@ TEST_F(VotesTest, AStaleReplayNeverVotes) {
 
 TEST_F(VotesTest, AFreshReplayVotes) {
   Control(0);
-  for (int i = 0; i < 3; ++i) Give(0, false, {.replay = true, .age = absl::Milliseconds(1500 - 500 * i)});
+  for (int i = 0; i < 3; ++i)
+    Give(0, false, {.replay = true, .age = absl::Milliseconds(1500 - 500 * i)});
   EXPECT_EQ(Of(0).vote, Vote::kDown);
 }
 
@@ -244,7 +251,8 @@ TEST_F(VotesTest, TargetsOutsideTheConfigurationAreIgnored) {
   for (const auto& [service, probe] : {std::pair{99, 0}, {0, 99}, {-1, 0}, {0, -1}}) {
     ProbeSample sample;
     sample.sequence = 1;
-    sample.target = {TargetKind::kService, static_cast<int16_t>(service), static_cast<int16_t>(probe)};
+    sample.target = {TargetKind::kService, static_cast<int16_t>(service),
+                     static_cast<int16_t>(probe)};
     results.samples.push_back(sample);
     sample.target.kind = TargetKind::kControl;
     if (probe != 0) results.samples.push_back(sample);
@@ -279,7 +287,8 @@ TEST_F(VotesTest, ABurstAloneNeverEndsTheDwell) {
   Pass(absl::Milliseconds(500));
   Control(0);
   Give(0, false);
-  EXPECT_NE(Of(0).dwell_over, SteadyTime::InfiniteFuture()) << "a regular failure begun after the first one";
+  EXPECT_NE(Of(0).dwell_over, SteadyTime::InfiniteFuture())
+      << "a regular failure begun after the first one";
 }
 
 TEST_F(VotesTest, WithoutADwellABurstIsEnough) {
@@ -349,7 +358,8 @@ TEST_F(VerdictTest, DownNeedsAQuorumOfConfiguredRegions) {
 TEST_F(VerdictTest, ADownVoterOutsideTheServicesAndTheControllersRegionIsNeeded) {
   EXPECT_EQ(Of({D, D, U}), Verdict::kDown);
   config_.controller_region = "northeurope";
-  EXPECT_EQ(Of({D, D, U}), Verdict::kUnknown) << "weu's own region and the controller's say nothing alone";
+  EXPECT_EQ(Of({D, D, U}), Verdict::kUnknown)
+      << "weu's own region and the controller's say nothing alone";
   EXPECT_EQ(Of({D, D, D}), Verdict::kDown);
   EXPECT_EQ(Of({U, D, D}), Verdict::kDown);
 }

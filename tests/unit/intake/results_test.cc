@@ -143,7 +143,8 @@ TEST(AddSample, AttributionIsKeptForThePublicNameAndTheAddressForServices) {
   sample.cname_chain = {"weu.example"};
   sample.served_by = "apim-weu";
   SamplesByGroup groups;
-  AddSample({1, {{"g", {core::TargetKind::kPublic, -1, -1}}, {"g", {core::TargetKind::kService, 1, 0}}}}, sample, groups);
+  AddSample({1, {{"g", {core::TargetKind::kPublic, -1, -1}}, {"g", {core::TargetKind::kService, 1, 0}}}}, sample,
+            groups);
   ASSERT_EQ(groups["g"].size(), 2u);
   EXPECT_EQ(groups["g"][0].served_by, "apim-weu");
   EXPECT_EQ(groups["g"][0].cname_chain.size(), 1u);

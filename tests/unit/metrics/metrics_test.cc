@@ -206,7 +206,8 @@ class MetricsTest : public testing::Test {
         for (const auto& label : metric.label) labels.push_back(absl::StrCat(label.name, "=", label.value));
         double value = metric.gauge.value;
         if (family.type == prometheus::MetricType::Counter) value = metric.counter.value;
-        if (family.type == prometheus::MetricType::Histogram) value = static_cast<double>(metric.histogram.sample_count);
+        if (family.type == prometheus::MetricType::Histogram)
+          value = static_cast<double>(metric.histogram.sample_count);
         samples[absl::StrJoin(labels, ",")] = value;
       }
     }
@@ -438,8 +439,8 @@ TEST_F(MetricsTest, OutageCountsFromItsEarlierBoundAndSaysItsWidth) {
 
 TEST_F(MetricsTest, LastSwitchIsShownByPhase) {
   EXPECT_EQ(Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic"), 10);
-  EXPECT_EQ(Value("apim_failover_last_switch_rto_phase_seconds", "failover_group=orders,trigger=automatic,phase=decide"),
-            3);
+  EXPECT_EQ(
+      Value("apim_failover_last_switch_rto_phase_seconds", "failover_group=orders,trigger=automatic,phase=decide"), 3);
   EXPECT_EQ(Value("apim_failover_last_switch_proved", "failover_group=orders,trigger=automatic"), 1);
 }
 
@@ -478,8 +479,8 @@ TEST_F(MetricsTest, OperationsAreCountedOnceFromZeroAndNotThoseOfThePast) {
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "failure")), 2);
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "cancelled")), 1);
   EXPECT_EQ(Value("apim_failover_sync_operation_duration_seconds", "operation=backup,result=success"), 1);
-  EXPECT_EQ(Value("apim_failover_sync_last_duration_seconds", "failover_group=orders,apim_service=weu,operation=backup"),
-            60);
+  EXPECT_EQ(
+      Value("apim_failover_sync_last_duration_seconds", "failover_group=orders,apim_service=weu,operation=backup"), 60);
 }
 
 TEST_F(MetricsTest, VerificationsAreCountedByRunAndStandby) {

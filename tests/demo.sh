@@ -99,7 +99,7 @@ tls: {certificateFile: $dir/tls/controller.pem, keyFile: $dir/tls/controller.key
 failoverGroups:
 - name: orders-api
   mode: automatic
-  objectives: {rpo: 1h, rto: 2m}
+  objectives: {rpo: 8h, rto: 2m}
   services:
   - name: apim-weu
     region: westeurope

@@ -160,7 +160,9 @@ std::string LossLine(const v1::GroupStatus& group, const View& view) {
 
 std::string TimeLine(const v1::GroupStatus& group, const View& view) {
   std::string text;
-  if (group.forecast_rto_ms() < 0) {
+  if (group.detection_bound_ms() < 0) {
+    text = "no automatic failover: with these probe regions no outage can be told";
+  } else if (group.forecast_rto_ms() < 0) {
     text = absl::StrCat("unknown: no switch measured yet; detection at worst ",
                         Span(group.detection_bound_ms()));
   } else {

@@ -191,10 +191,16 @@ void UpdateFreeze(Context& c) {
     } else {
       seen.dissent_since.erase(known);
     }
-    seen.last_down_vote = c.now.steady;
     c.record().set_last_down_vote_ms(c.wall_ms());
     c.Persist();
   }
+  // For a next life, which will not see the end of a vote that stands now.
+  const absl::Duration hold = c.config.timing.freeze_hold;
+  const bool young = std::any_of(seen.dissent_since.begin(), seen.dissent_since.end(),
+                                 [&](const auto& dissent) { return c.now.steady - dissent.second < hold; });
+  if (young == c.record().young_down_vote()) return;
+  c.record().set_young_down_vote(young);
+  c.Persist();
 }
 
 std::string FreezeReason(const Look& c) {

@@ -109,7 +109,8 @@ void ClipDeadlines(Context& c) {
     const int64_t length = record.pause().until_ms() - record.pause().since_ms();
     record.mutable_pause()->set_until_ms(std::min(record.pause().until_ms(), now + length));
   }
-  record.set_last_down_vote_ms(std::min(record.last_down_vote_ms(), now));
+  record.set_last_down_vote_ms(record.young_down_vote() ? now : std::min(record.last_down_vote_ms(), now));
+  record.set_young_down_vote(false);
   record.set_last_sync_start_ms(std::min(record.last_sync_start_ms(), now));
   record.set_roles_since_ms(std::min(record.roles_since_ms(), now));
   for (int64_t& at : *record.mutable_failover_ms()) at = std::min(at, now);

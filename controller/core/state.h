@@ -58,7 +58,6 @@ struct Observed {
   SteadyTime next_fence_read = SteadyTime::InfinitePast();
 
   // Freeze (design.md §6.4).
-  SteadyTime last_down_vote = SteadyTime::InfinitePast();    // on the active
   std::map<int, SteadyTime> dissent_since;                   // region → its lone `down` began
   SteadyTime active_up_since = SteadyTime::InfiniteFuture();
 

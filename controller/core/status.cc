@@ -31,7 +31,7 @@ v1::Vote Proto(Vote vote) {
   return vote == Vote::kUp ? v1::VOTE_UP : vote == Vote::kDown ? v1::VOTE_DOWN : v1::VOTE_UNKNOWN;
 }
 int64_t Ms(absl::Duration d) { return d == absl::InfiniteDuration() ? 0 : absl::ToInt64Milliseconds(d); }
-int64_t RpoMs(absl::Duration d) { return d == absl::InfiniteDuration() ? -1 : absl::ToInt64Milliseconds(d); }
+int64_t MsOrMinusOne(absl::Duration d) { return d == absl::InfiniteDuration() ? -1 : absl::ToInt64Milliseconds(d); }
 int64_t WallMsOf(absl::Time t) { return t == absl::InfinitePast() || t == absl::InfiniteFuture() ? 0 : absl::ToUnixMillis(t); }
 
 void FillBlocker(const Look& c, const BlockerRule& rule, const BlockerSet& set, int service, v1::Blocker* out) {
@@ -113,7 +113,7 @@ void FillService(const Look& c, const Blockers& blockers, int index, v1::Service
     if (rule.standby) FillBlocker(c, rule, blockers.Of(index), index, out->add_blockers());
   }
   out->set_ready(record.role() == v1::ROLE_STANDBY && StoppingAutomatic(blockers.Of(index), c.config.drift_blocks).empty());
-  out->set_rpo_now_ms(RpoMs(RpoNow(record, c.now.wall)));
+  out->set_rpo_now_ms(MsOrMinusOne(RpoNow(record, c.now.wall)));
   out->set_rpo_source("recovery_point");
 }
 
@@ -225,7 +225,7 @@ void FillRpo(const Look& c, const Blockers& blockers, v1::GroupStatus* out) {
       if (c.Service(other).role() == v1::ROLE_STANDBY && RpoNow(c.Service(other), c.now.wall) < RpoNow(c.Service(best), c.now.wall)) best = other;
     }
   }
-  out->set_rpo_now_ms(best < 0 ? -1 : RpoMs(RpoNow(c.Service(best), c.now.wall)));
+  out->set_rpo_now_ms(best < 0 ? -1 : MsOrMinusOne(RpoNow(c.Service(best), c.now.wall)));
   out->set_rpo_source("recovery_point");
 }
 
@@ -249,13 +249,14 @@ std::string StateOf(const Look& c, int active, const v1::GroupStatus& status, co
 
 void FillPromise(const Look& c, v1::GroupStatus* out) {
   const DetectionBounds bounds = DetectionOf(c.config);
-  out->set_detection_bound_ms(absl::ToInt64Milliseconds(bounds.worst));
-  out->set_detection_floor_ms(absl::ToInt64Milliseconds(bounds.floor));
+  out->set_detection_bound_ms(MsOrMinusOne(bounds.worst));  // -1: a verdict `down` is impossible
+  out->set_detection_floor_ms(MsOrMinusOne(bounds.floor));
   // Switch and visibility as measured by the last failovers; without one, nothing is promised.
   const v1::Failover& last = c.record().failover();
-  out->set_min_down_ms(absl::ToInt64Milliseconds(c.config.min_down_duration));
+  // A failover is decided at the later of detection and dwell; what the dwell adds is told apart.
+  out->set_min_down_ms(std::max<int64_t>(0, absl::ToInt64Milliseconds(DwellOf(c.config) - bounds.worst)));
   out->set_forecast_rto_ms(-1);
-  if (last.switched_ms() != 0) {
+  if (last.switched_ms() != 0 && out->detection_bound_ms() >= 0) {
     out->set_forecast_switch_ms(RtoOf(last).switch_ms());
     out->set_forecast_visible_ms(RtoOf(last).visible_ms());
     out->set_forecast_rto_ms(out->detection_bound_ms() + out->min_down_ms() + out->forecast_switch_ms() + out->forecast_visible_ms());

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "common/digest.h"
 #include "common/http_client.h"
+#include "controller/core/detection.h"
 
 namespace failover::runtime {
 namespace {
@@ -78,12 +79,6 @@ void SetCadence(const core::ProbeConfig& probe, v1::Target& target) {
   *target.mutable_timeout() = ToProto(probe.timeout);
 }
 
-// The gap between the starts of burst probes: short against the time-out, so that a hang is confirmed by
-// overlapping probes, and long enough not to be the same packet loss (reliability.md B4.1: c = T/20).
-absl::Duration BurstSpacing(absl::Duration timeout) {
-  return std::clamp(timeout / 20, absl::Milliseconds(50), absl::Milliseconds(500));
-}
-
 class Builder {
  public:
   Builder(const Settings& settings, const std::map<std::string, GroupFacts>& facts, intake::Assignments& out)
@@ -140,7 +135,7 @@ class Builder {
     target.set_reuse_connection(group.spec.probes(probe).reuse_connection());
     if (probe == group.core.deciding_probe) {
       target.set_burst_count(rules.failure_threshold);
-      *target.mutable_burst_spacing() = ToProto(BurstSpacing(rules.timeout));
+      *target.mutable_burst_spacing() = ToProto(core::BurstSpacing(rules.timeout));
     }
     target.set_failover_group(group.core.name);
     target.set_azure_region(group.core.services[service].azure_region);

@@ -91,10 +91,10 @@ if [ ${#failed[@]} = 0 ]; then
   for label in unit sim component e2e; do part "$label" tests_of dev "$label"; done
   part "demo" "$root/tests/demo.sh" --once
   if [ -z "$quick" ]; then
-    part "build asan" build asan
+    part "build asan" build asan tests_unit tests_component
     part "asan unit" tests_of asan unit
     part "asan component" tests_of asan component
-    part "build tsan" build tsan
+    part "build tsan" build tsan tests_component
     export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1"
     part "tsan component" tests_of tsan component
     unset TSAN_OPTIONS

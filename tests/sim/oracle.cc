@@ -406,6 +406,7 @@ void Oracle::FreezeHolds(const v1::GroupRecord& record, int active, Now now) {
   }
   if (rpo > config_->rpo_objective / 2 && now.steady - up_since_ >= config_->timing.freeze_thaw)
     return Count("freeze_thawed_by_rpo");
+  if (wall_jumps_) return;  // the record keeps wall moments alone
   const bool lone = down_since_.size() == 1 &&
                     now.steady - down_since_.begin()->second >= config_->timing.freeze_hold;
   if (lone) Count("freeze_lone_dissent");
@@ -478,11 +479,13 @@ void Oracle::Rpo(const core::GroupState& state, Now now) {
       continue;
     const ServiceTruth& mine = truth_->services.at(service.name());
     absl::Duration oldest = absl::ZeroDuration();
-    for (const auto& [id, entity] : truth_->services.at(active).content) {
+    const ServiceTruth& source = truth_->services.at(active);
+    for (const auto& [id, entity] : source.content) {
       const auto held = mine.content.find(id);
       const bool same =
           held != mine.content.end() ? held->second.digest == entity.digest : entity.digest.empty();
-      if (same || mine.edited.contains(id) || entity.changed == SteadyTime::InfinitePast())
+      if (same || mine.edited.contains(id) || source.edited.contains(id) ||
+          entity.changed == SteadyTime::InfinitePast())
         continue;
       if (held != mine.content.end() && held->second.changed > entity.changed) continue;
       oldest = std::max(oldest, now.steady - entity.changed);

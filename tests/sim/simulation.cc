@@ -1,6 +1,7 @@
 #include "tests/sim/simulation.h"
 
 #include <cstdio>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 
@@ -160,6 +161,7 @@ void Simulation::Heal() {
   }
   for (Group& group : groups_) {
     group.truth->spoil_next = false;
+    group.ended_runs = 0;
     for (auto& [name, service] : group.truth->services) {
       service.gateway_up = true;
       service.hangs = false;
@@ -183,6 +185,10 @@ void Simulation::Help(int index) {
     }
   }
   const std::string active = Active(group);
+  const std::optional<core::Fence>& fence = group.state.observed.fence_found;
+  const bool foreign_fence = fence.has_value() && fence->store_id != record.store_id() &&
+                             fence->store_id != record.fence_adopted();
+  if (!active.empty() && foreign_fence) GiveOrder(index, core::OrderAdopt{active}, false);
   const bool switching = record.failover().stage() >= v1::FAILOVER_STAGE_DECIDED &&
                          record.failover().stage() <= v1::FAILOVER_STAGE_CONFIRMING;
   for (auto& [name, service] : group.truth->services) {

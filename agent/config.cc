@@ -206,7 +206,22 @@ absl::StatusOr<Config> ParseConfig(const std::string& file_name, absl::string_vi
 
 absl::StatusOr<Config> LoadConfig(const std::string& file_name, bool insecure) {
   ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(file_name));
-  return ParseConfig(file_name, text, insecure);
+  ASSIGN_OR_RETURN(Config config, ParseConfig(file_name, text, insecure));
+  // Every path of a file in the configuration, from the configuration's directory (as the
+  // controller does).
+  std::vector<std::string*> files = {config.file.mutable_ca_file(),
+                                     config.file.mutable_assignment_file()};
+  if (config.file.has_tls()) {
+    v1::TlsConfig& tls = *config.file.mutable_tls();
+    files.insert(files.end(),
+                 {tls.mutable_certificate_file(), tls.mutable_key_file(), tls.mutable_ca_file()});
+  }
+  const size_t slash = file_name.rfind('/');
+  for (std::string* file : files) {
+    if (file->empty() || absl::StartsWith(*file, "/") || slash == std::string::npos) continue;
+    *file = absl::StrCat(file_name.substr(0, slash + 1), *file);
+  }
+  return config;
 }
 
 absl::Status CheckFiles(const Config& config) {

@@ -24,6 +24,7 @@ struct Config {
 // All problems at once, one a line: FILE:LINE: PATH: found "VALUE"; allowed: … (InvalidArgument).
 absl::StatusOr<Config> ParseConfig(const std::string& file_name, absl::string_view text,
                                    bool insecure);
+// Relative paths of files count from the configuration's directory.
 absl::StatusOr<Config> LoadConfig(const std::string& file_name, bool insecure);
 
 // What a start needs besides values: certificates and CA files that can be read. One problem a

@@ -37,6 +37,7 @@ Json EntryJson(const LogEntry& e) {
           {"operation", e.what.operation},
           {"service", e.what.service},
           {"blob", e.what.blob},
+          {"endpointStatus", e.endpoint_status},
           {"status", e.status},
           {"applied", e.applied},
           {"answerLost", e.answer_lost},

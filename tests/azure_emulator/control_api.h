@@ -14,9 +14,9 @@
 //  PUT    /_emulator/world        replaces everything by a world (the format of the files in
 //         tests/testdata/worlds). Gateways keep their listeners: addresses must not change.
 //  GET    /_emulator/requests[?after=N][&all=true]
-//         {requests: [{sequence, time, front, method, path, query, operation, service, blob, status,
-//         applied, answerLost, fault, clientRequestId, requestId, clientId, errorCode,
-//         operationId}], next}. Without all: requests that can change something (backup, restore,
+//         {requests: [{sequence, time, front, method, path, query, operation, service, blob,
+//         endpointStatus (of a traffic write; empty: it sets none), status, applied, answerLost,
+//         fault, clientRequestId, requestId, clientId, errorCode, operationId}], next}. Without all: requests that can change something (backup, restore,
 //         entityWrite, trafficWrite, blobWrite, containerWrite, patchService …), the last 50,000;
 //         with all: every one, the last 5,000. `applied`: the effect happened (also when the answer
 //         was an error or was lost). Pass `next` as `after`.

@@ -236,6 +236,10 @@ Answer Write(World& world, const Request& request, const std::vector<std::string
       return ArmError(400, "InvalidRequestContent", "The request content must be an object.");
     }
   }
+  if (const Json properties = body.value("properties", Json()); properties.is_object()) {
+    const auto status = properties.find("endpointStatus");
+    if (status != properties.end() && status->is_string()) entry.endpoint_status = *status;
+  }
   TrafficProfile changed = profile;
   Answer answer;
   if (rest.size() == 1) {

@@ -16,7 +16,8 @@ namespace failover::e2e {
 namespace {
 
 // The child of a fork, until exec.
-[[noreturn]] void Become(const std::vector<std::string>& command, int out, int err, const std::map<std::string, std::string>& environment) {
+[[noreturn]] void Become(const std::vector<std::string>& command, int out, int err,
+                         const std::map<std::string, std::string>& environment) {
   dup2(open("/dev/null", O_RDONLY), 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -49,7 +50,8 @@ bool Eventually(absl::Duration timeout, const std::function<bool()>& condition) 
   return true;
 }
 
-Process::Process(std::vector<std::string> command, const std::string& log_file, const std::map<std::string, std::string>& environment) {
+Process::Process(std::vector<std::string> command, const std::string& log_file,
+                 const std::map<std::string, std::string>& environment) {
   const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   pid_ = fork();
   if (pid_ == 0) Become(command, log, log, environment);
@@ -58,7 +60,8 @@ Process::Process(std::vector<std::string> command, const std::string& log_file, 
 
 Process::~Process() { Kill(); }
 
-Process::Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)), status_(other.status_) {}
+Process::Process(Process&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)), status_(other.status_) {}
 
 Process& Process::operator=(Process&& other) noexcept {
   if (this == &other) return *this;
@@ -84,6 +87,11 @@ int Process::Wait(absl::Duration timeout) {
   return status_;
 }
 
+bool Process::DiesBySigkill(absl::Duration timeout) {
+  return Eventually(timeout, [this] { return !Running(); }) && WIFSIGNALED(status_) &&
+         WTERMSIG(status_) == SIGKILL;
+}
+
 void Process::Kill() {
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);
@@ -92,7 +100,8 @@ void Process::Kill() {
   pid_ = -1;
 }
 
-CommandResult RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment) {
+CommandResult RunCommand(const std::vector<std::string>& command,
+                         const std::map<std::string, std::string>& environment) {
   const TempDir dir;
   const int out = open(dir.File("out").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   const int err = open(dir.File("err").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -101,7 +110,8 @@ CommandResult RunCommand(const std::vector<std::string>& command, const std::map
   close(out);
   close(err);
   int status = 0;
-  const bool ended = Eventually(absl::Seconds(30), [&] { return waitpid(pid, &status, WNOHANG) == pid; });
+  const bool ended =
+      Eventually(absl::Seconds(30), [&] { return waitpid(pid, &status, WNOHANG) == pid; });
   if (!ended) {
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);

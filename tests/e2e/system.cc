@@ -1,9 +1,15 @@
 #include "tests/e2e/system.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -23,16 +29,34 @@ struct RegionOf {
   const char* region;
   const char* source;
 };
-constexpr RegionOf kRegions[] = {{"westeurope", "127.0.2.1"}, {"northeurope", "127.0.2.2"}, {"uksouth", "127.0.2.3"}};
+constexpr RegionOf kRegions[] = {
+    {"westeurope", "127.0.2.1"}, {"northeurope", "127.0.2.2"}, {"uksouth", "127.0.2.3"}};
 
 Json ReadJson(const std::string& file) {
   std::ifstream in(file);
   return Json::parse(in, nullptr, false);
 }
 
+// A port nobody listens on, outside the range from which the kernel gives ports to connections:
+// nobody gets it by chance while the controller that had it is dead.
+int FreePort() {
+  std::random_device random;
+  for (;;) {
+    const int port = std::uniform_int_distribution<int>(12000, 31000)(random);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const bool free = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+    close(fd);
+    if (free) return port;
+  }
+}
+
 std::string Scope(const Json& world) {
-  return absl::StrCat("/subscriptions/", world["subscription"].get<std::string>(), "/resourceGroups/",
-                      world["resourceGroup"].get<std::string>(), "/providers/");
+  return absl::StrCat("/subscriptions/", world["subscription"].get<std::string>(),
+                      "/resourceGroups/", world["resourceGroup"].get<std::string>(), "/providers/");
 }
 
 }  // namespace
@@ -45,18 +69,26 @@ System::System(SystemOptions chosen) : options(std::move(chosen)) {
     if (service["content"].value("kind", "") == "realistic") service["content"]["apis"] = 5;
   }
   if (options.change_world) options.change_world(world);
+  for (const char* name : {"agent", "operator", "metrics"})
+    ports_[name] = options.fixed_ports ? FreePort() : 0;
   dir_.Write("world.json", world.dump());
-  for (const char* uri : {"controller/ctl-1", "operator/test", "agent/westeurope/agent-1", "agent/northeurope/agent-1", "agent/uksouth/agent-1"}) {
+  for (const char* uri : {"controller/ctl-1", "operator/test", "agent/westeurope/agent-1",
+                          "agent/northeurope/agent-1", "agent/uksouth/agent-1"}) {
     const std::vector<std::string> parts = absl::StrSplit(uri, '/');
-    WriteTlsFiles(dir_, parts[0] == "agent" ? parts[1] : parts[0], ca_, ca_.Issue(absl::StrCat("spiffe://test/", uri)));
+    WriteTlsFiles(dir_, parts[0] == "agent" ? parts[1] : parts[0], ca_,
+                  ca_.Issue(absl::StrCat("spiffe://test/", uri)));
   }
 }
 
 void System::StartEmulator() {
-  std::vector<std::string> command = {Binary("azure-emulator"), "--world", dir_.File("world.json"), "--directory", dir_.path()};
-  command.insert(command.end(), options.emulator_arguments.begin(), options.emulator_arguments.end());
-  emulator = Process(command, dir_.File("emulator.log"));
-  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return !dir_.Read("endpoints.json").empty(); })) << dir_.Read("emulator.log");
+  std::vector<std::string> command = {Binary("azure-emulator"), "--world", dir_.File("world.json"),
+                                      "--directory", dir_.path()};
+  command.insert(command.end(), options.emulator_arguments.begin(),
+                 options.emulator_arguments.end());
+  emulator = Process(command, dir_.File("emulator.log"), {{"TMPDIR", dir_.path()}});
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] {
+    return !dir_.Read("endpoints.json").empty();
+  })) << dir_.Read("emulator.log");
   WriteControllerConfig(options.mode);
 }
 
@@ -66,6 +98,7 @@ std::string System::Endpoint(const std::string& key) const {
 }
 
 std::string System::Address(const std::string& which) const {
+  if (options.fixed_ports) return absl::StrCat("127.0.0.1:", ports_.at(which));
   const Json addresses = ReadJson(dir_.File("addresses.json"));
   return addresses.is_object() ? addresses.value(which, "") : "";
 }
@@ -79,8 +112,10 @@ void System::WriteControllerConfig(const std::string& mode) {
   std::string services, traffic;
   for (const Json& service : world["services"]) {
     const std::string name = service["name"];
-    absl::StrAppend(&services, "  - {name: ", name, ", region: ", service["region"].get<std::string>(), ", resourceId: ", scope,
-                    "Microsoft.ApiManagement/service/", name, ", gatewayUrl: \"", endpoints["gateways"][name]["url"].get<std::string>(), "\"}\n");
+    absl::StrAppend(&services, "  - {name: ", name,
+                    ", region: ", service["region"].get<std::string>(), ", resourceId: ", scope,
+                    "Microsoft.ApiManagement/service/", name, ", gatewayUrl: \"",
+                    endpoints["gateways"][name]["url"].get<std::string>(), "\"}\n");
   }
   for (const Json& endpoint : world["trafficManagerProfiles"][0]["endpoints"]) {
     const std::string name = endpoint["name"];
@@ -88,44 +123,74 @@ void System::WriteControllerConfig(const std::string& mode) {
   }
   const int port = endpoints["gatewayPort"];
   const std::string text = absl::StrCat(
-      "controllerRegion: swedencentral\nagentAddress: 127.0.0.1:0\noperatorAddress: 127.0.0.1:0\nmetricsAddress: 127.0.0.1:0\n",
-      "store: {directory: state}\ntls: {certificateFile: controller.crt, keyFile: controller.key, caFile: controller-ca.crt}\n",
-      "failoverGroups:\n- name: orders-api\n  mode: ", mode, "\n  objectives: {rpo: 1h, rto: 2m}\n  services:\n", services,
-      "  probes:\n  - {name: status, http: {path: /status-0123456789abcdef}, interval: 500ms, timeout: 500ms, successThreshold: 3}\n",
-      "  probeRegions: [westeurope, northeurope, uksouth]\n  controlTargets: [\"", endpoints["neutral"].get<std::string>(), "\"]\n",
-      "  failover: {minDownDuration: ", options.min_down, ", cooldown: ", options.cooldown, "}\n  traffic:\n    publicUrl: https://",
-      endpoints["publicName"].get<std::string>(), ":", port, "/status-0123456789abcdef\n    servedBy: address\n",
-      "    trafficManager: {profileResourceId: ", scope, "Microsoft.Network/trafficmanagerprofiles/",
-      world["trafficManagerProfiles"][0]["name"].get<std::string>(), ", endpoints: {", traffic, "}}\n",
-      "  sync:\n    interval: ", options.sync_interval, "\n    storage: {account: ", world["storageAccounts"][0]["name"].get<std::string>(),
-      ", container: apim-backups, access: accessKey, accessKeyFile: storage-key}\n", options.group_extra, "timing: ", options.timing,
-      "\nazure:\n  auth: clientSecret\n  tenantId: ", world["clients"][0]["tenant"].get<std::string>(),
-      "\n  clientId: ", world["clients"][0]["clientId"].get<std::string>(), "\n  clientSecretFile: client-secret\n  armEndpoint: ",
-      Endpoint("arm"), "\n  authorityEndpoint: ", Endpoint("authority"), "\n  blobEndpoint: ", Endpoint("blob"), "/{account}\n  caFile: ca.pem\n");
+      "controllerRegion: swedencentral\nagentAddress: 127.0.0.1:", ports_["agent"],
+      "\noperatorAddress: 127.0.0.1:", ports_["operator"],
+      "\nmetricsAddress: 127.0.0.1:", ports_["metrics"], "\n",
+      "store: {directory: state}\ntls: {certificateFile: controller.crt, keyFile: controller.key, "
+      "caFile: controller-ca.crt}\n",
+      "failoverGroups:\n- name: orders-api\n  mode: ", mode,
+      "\n  objectives: {rpo: 1h, rto: 2m}\n  services:\n", services,
+      "  probes:\n  - {name: status, http: {path: /status-0123456789abcdef}, interval: 500ms, "
+      "timeout: 500ms, successThreshold: 3}\n",
+      "  probeRegions: [westeurope, northeurope, uksouth]\n  controlTargets: [\"",
+      endpoints["neutral"].get<std::string>(), "\"]\n",
+      "  failover: {minDownDuration: ", options.min_down, ", cooldown: ", options.cooldown,
+      "}\n  traffic:\n    publicUrl: https://", endpoints["publicName"].get<std::string>(), ":",
+      port, "/status-0123456789abcdef\n    servedBy: address\n",
+      "    trafficManager: {profileResourceId: ", scope,
+      "Microsoft.Network/trafficmanagerprofiles/",
+      world["trafficManagerProfiles"][0]["name"].get<std::string>(), ", endpoints: {", traffic,
+      "}}\n", "  sync:\n    interval: ", options.sync_interval,
+      "\n    storage: {account: ", world["storageAccounts"][0]["name"].get<std::string>(),
+      ", container: apim-backups, access: accessKey, accessKeyFile: storage-key}\n",
+      options.group_extra, options.more_groups, "timing: ", options.timing,
+      "\nazure:\n  auth: clientSecret\n  tenantId: ",
+      world["clients"][0]["tenant"].get<std::string>(),
+      "\n  clientId: ", world["clients"][0]["clientId"].get<std::string>(),
+      "\n  clientSecretFile: client-secret\n  armEndpoint: ", Endpoint("arm"),
+      "\n  authorityEndpoint: ", Endpoint("authority"), "\n  blobEndpoint: ", Endpoint("blob"),
+      "/{account}\n  caFile: ca.pem\n");
   dir_.Write("controller.yaml", text);
 }
 
-void System::StartController(const std::map<std::string, std::string>& environment) {
+void System::EditControllerConfig(const std::string& from, const std::string& to) {
+  std::string text = dir_.Read("controller.yaml");
+  const size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << "no \"" << from << "\" in\n" << text;
+  dir_.Write("controller.yaml", text.replace(at, from.size(), to));
+}
+
+// Programs killed by SIGKILL leave their temporary files in our directory, which goes with the
+// test.
+void System::StartController(const std::map<std::string, std::string>& more) {
+  std::map<std::string, std::string> environment = more;
+  environment["TMPDIR"] = dir_.path();
   std::error_code ignored;
   std::filesystem::remove(dir_.File("addresses.json"), ignored);
-  controller = Process({Binary("failover-controller"), "--config", dir_.File("controller.yaml"), "--address-file", dir_.File("addresses.json")},
+  controller = Process({Binary("failover-controller"), "--config", dir_.File("controller.yaml"),
+                        "--address-file", dir_.File("addresses.json")},
                        dir_.File("controller.log"), environment);
 }
 
-void System::WriteAgentConfig(const std::string& region, const std::string& source, const std::string& certificate) {
-  dir_.Write(absl::StrCat("agent-", region, ".yaml"),
-             absl::StrCat("probeRegion: ", region, "\ncontrollers: [\"", Address("agent"), "\"]\ntls: {certificateFile: ", certificate,
-                          ".crt, keyFile: ", certificate, ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
-                          "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ", source,
-                          "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
+void System::WriteAgentConfig(const std::string& region, const std::string& source,
+                              const std::string& certificate) {
+  dir_.Write(
+      absl::StrCat("agent-", region, ".yaml"),
+      absl::StrCat("probeRegion: ", region, "\ncontrollers: [\"", Address("agent"),
+                   "\"]\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
+                   ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
+                   "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ", source,
+                   "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
 }
 
 void System::StartAgents() {
   agents.clear();
   for (const RegionOf& region : kRegions) {
     WriteAgentConfig(region.region, region.source, region.region);
-    agents.emplace_back(Process({Binary("failover-agent"), "--config", dir_.File(absl::StrCat("agent-", region.region, ".yaml"))},
-                                dir_.File(absl::StrCat("agent-", region.region, ".log"))));
+    agents.emplace_back(Process({Binary("failover-agent"), "--config",
+                                 dir_.File(absl::StrCat("agent-", region.region, ".yaml"))},
+                                dir_.File(absl::StrCat("agent-", region.region, ".log")),
+                                {{"TMPDIR", dir_.path()}}));
   }
 }
 
@@ -133,13 +198,17 @@ void System::StartAll(const std::map<std::string, std::string>& controller_envir
   StartEmulator();
   if (::testing::Test::HasFatalFailure()) return;
   StartController(controller_environment);
-  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return !Address("agent").empty(); })) << ControllerLog();
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [this] {
+    return !dir_.Read("addresses.json").empty();
+  })) << ControllerLog();
   StartAgents();
 }
 
 CommandResult System::Ctl(const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {Binary("failoverctl"), "--controller", Address("operator"), "--tls-cert", dir_.File("operator.crt"),
-                                      "--tls-key", dir_.File("operator.key"), "--tls-ca", dir_.File("operator-ca.crt")};
+  std::vector<std::string> command = {
+      Binary("failoverctl"),       "--controller", Address("operator"),       "--tls-cert",
+      dir_.File("operator.crt"),   "--tls-key",    dir_.File("operator.key"), "--tls-ca",
+      dir_.File("operator-ca.crt")};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return RunCommand(command);
 }
@@ -147,22 +216,29 @@ CommandResult System::Ctl(const std::vector<std::string>& arguments) {
 v1::GroupStatus System::Status() {
   const CommandResult run = Ctl({"-o", "json", "status", "orders-api"});
   v1::GetStatusResponse response;
-  if (!google::protobuf::util::JsonStringToMessage(run.out, &response).ok() || response.groups_size() != 1) return {};
+  if (!google::protobuf::util::JsonStringToMessage(run.out, &response).ok() ||
+      response.groups_size() != 1)
+    return {};
   return response.groups(0);
 }
 
-bool System::StatusBecomes(absl::Duration timeout, const std::function<bool(const v1::GroupStatus&)>& holds) {
+bool System::StatusBecomes(absl::Duration timeout,
+                           const std::function<bool(const v1::GroupStatus&)>& holds) {
   v1::GroupStatus last;
   if (Eventually(timeout, [&] { return holds(last = Status()); })) return true;
-  std::cerr << "last status: " << last.ShortDebugString() << "\ncontroller log:\n" << ControllerLog() << "\n";
+  std::cerr << "last status: " << last.ShortDebugString() << "\ncontroller log:\n"
+            << ControllerLog() << "\n";
   return false;
 }
 
 bool System::Ready(absl::Duration timeout) {
-  return StatusBecomes(timeout, [](const v1::GroupStatus& status) { return !status.best_standby().empty() && status.state() == "healthy"; });
+  return StatusBecomes(timeout, [](const v1::GroupStatus& status) {
+    return !status.best_standby().empty() && status.state() == "healthy";
+  });
 }
 
-nlohmann::json System::Control(const std::string& method, const std::string& path, const std::string& body) {
+nlohmann::json System::Control(const std::string& method, const std::string& path,
+                               const std::string& body) {
   const std::unique_ptr<HttpClient> http = NewCurlHttpClient({});
   HttpRequest request;
   request.method = method;
@@ -170,16 +246,32 @@ nlohmann::json System::Control(const std::string& method, const std::string& pat
   request.body = body;
   const HttpResult result = http->Send(request);
   if (!result.response.has_value() || result.response->status >= 300) {
-    ADD_FAILURE() << method << " " << path << ": " << (result.response ? result.response->body : result.error.ToString());
+    ADD_FAILURE() << method << " " << path << ": "
+                  << (result.response ? result.response->body : result.error.ToString());
     return {};
   }
   return Json::parse(result.response->body, nullptr, false);
 }
 
+std::vector<nlohmann::json> System::Requests(bool all) {
+  const Json log = Control("GET", all ? "requests?all=true" : "requests");
+  const auto requests = log.find("requests");
+  return requests == log.end() ? std::vector<Json>() : requests->get<std::vector<Json>>();
+}
+
+std::vector<std::string> System::Switches() {
+  std::vector<std::string> switches;
+  for (const Json& entry : Requests()) {
+    const std::string path = entry.value("path", ""), status = entry.value("endpointStatus", "");
+    if (entry.value("applied", false) && !status.empty())
+      switches.push_back(absl::StrCat(path.substr(path.rfind('/') + 1), " ", status));
+  }
+  return switches;
+}
+
 int System::Effects(const std::string& operation, const std::string& service) {
   int count = 0;
-  const Json log = Control("GET", "requests");
-  for (const Json& entry : log["requests"]) {
+  for (const Json& entry : Requests()) {
     if (entry.value("operation", "") == operation && entry.value("applied", false) &&
         (service.empty() || absl::EqualsIgnoreCase(entry.value("service", ""), service))) {
       ++count;
@@ -196,7 +288,9 @@ double System::Metric(const std::string& series) {
   if (!result.response.has_value()) return std::nan("");
   for (absl::string_view line : absl::StrSplit(result.response->body, '\n')) {
     double value = 0;
-    if (absl::StartsWith(line, absl::StrCat(series, " ")) && absl::SimpleAtod(line.substr(series.size() + 1), &value)) return value;
+    if (absl::StartsWith(line, absl::StrCat(series, " ")) &&
+        absl::SimpleAtod(line.substr(series.size() + 1), &value))
+      return value;
   }
   return std::nan("");
 }

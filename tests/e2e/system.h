@@ -18,12 +18,14 @@
 
 namespace failover::e2e {
 
-// One of our programs, or another, as a process of its own; stderr and stdout go to a file. Killed at the end.
+// One of our programs, or another, as a process of its own; stderr and stdout go to a file. Killed
+// at the end.
 class Process {
  public:
   Process() = default;
   // `environment`: added to ours.
-  Process(std::vector<std::string> command, const std::string& log_file, const std::map<std::string, std::string>& environment = {});
+  Process(std::vector<std::string> command, const std::string& log_file,
+          const std::map<std::string, std::string>& environment = {});
   ~Process();
   Process(Process&& other) noexcept;
   Process& operator=(Process&& other) noexcept;
@@ -32,6 +34,9 @@ class Process {
   void Signal(int signal) const;
   // Waits for its end; the raw wait status. Kills it after `timeout`.
   int Wait(absl::Duration timeout = absl::Seconds(10));
+  // Waits until it was ended by SIGKILL, other than by us; false after `timeout`, or when it ended
+  // in another way.
+  bool DiesBySigkill(absl::Duration timeout);
   void Kill();
   pid_t pid() const { return pid_; }
 
@@ -45,7 +50,8 @@ struct CommandResult {
   std::string out, err;
 };
 // Runs to the end; killed after 30 s.
-CommandResult RunCommand(const std::vector<std::string>& command, const std::map<std::string, std::string>& environment = {});
+CommandResult RunCommand(const std::vector<std::string>& command,
+                         const std::map<std::string, std::string>& environment = {});
 
 // True as soon as `condition` holds; false after `timeout`.
 bool Eventually(absl::Duration timeout, const std::function<bool()>& condition);
@@ -59,13 +65,19 @@ struct SystemOptions {
   std::string sync_interval = "1h";
   std::string min_down = "0s";
   std::string cooldown = "30m";
-  std::string timing = "{verifyReadsPerSecond: 500, ambiguityWait: 1s, ambiguityWatch: 6s, freezeHold: 3s, freezeThaw: 1s}";
+  std::string timing =
+      "{verifyReadsPerSecond: 500, ambiguityWait: 1s, ambiguityWatch: 6s, freezeHold: 3s, "
+      "freezeThaw: 1s}";
   std::string group_extra;  // YAML lines appended to the group, indented by two
+  std::string more_groups;  // YAML of further groups
   std::vector<std::string> emulator_arguments;
+  // The controller listens on ports chosen once, so that agents find it again after a restart by
+  // themselves.
+  bool fixed_ports = false;
 };
 
-// Emulated Azure, controller and three agents, as processes on loopback, with certificates of a CA of their own. Operations take
-// about a second (the world files are made faster).
+// Emulated Azure, controller and three agents, as processes on loopback, with certificates of a CA
+// of their own. Operations take about a second (the world files are made faster).
 class System {
  public:
   explicit System(SystemOptions options = {});
@@ -79,25 +91,36 @@ class System {
   CommandResult Ctl(const std::vector<std::string>& arguments);
   // Of group orders-api; an empty message when the controller does not answer.
   v1::GroupStatus Status();
-  // Waits until `holds` is true of the status; the log of the controller is printed when it does not become so.
-  bool StatusBecomes(absl::Duration timeout, const std::function<bool(const v1::GroupStatus&)>& holds);
+  // Waits until `holds` is true of the status; the log of the controller is printed when it does
+  // not become so.
+  bool StatusBecomes(absl::Duration timeout,
+                     const std::function<bool(const v1::GroupStatus&)>& holds);
   // A first sync run has ended well and the standby is ready.
   bool Ready(absl::Duration timeout = absl::Seconds(60));
 
   // The emulator's control API; the test fails when it refuses.
-  nlohmann::json Control(const std::string& method, const std::string& path, const std::string& body = "");
+  nlohmann::json Control(const std::string& method, const std::string& path,
+                         const std::string& body = "");
   // Requests that could change something, of one kind (see control_api.h), that took effect.
   int Effects(const std::string& operation, const std::string& service = "");
+  // Requests that could change something, oldest first; with `all`, every one.
+  std::vector<nlohmann::json> Requests(bool all = false);
+  // Writes of an endpoint's status that took effect, in their order: "neu Enabled". The hourly
+  // proof that the controller may write (design.md §7.10) sets no status and is not among them.
+  std::vector<std::string> Switches();
   // One line of /metrics of the controller, "name{labels}"; NaN when absent.
   double Metric(const std::string& series);
 
   std::string ControllerLog() const { return dir_.Read("controller.log"); }
-  std::string Endpoint(const std::string& key) const;  // of endpoints.json
-  std::string Address(const std::string& which) const; // agent | operator | metrics
+  std::string Endpoint(const std::string& key) const;   // of endpoints.json
+  std::string Address(const std::string& which) const;  // agent | operator | metrics
   const TempDir& dir() const { return dir_; }
   const TestCa& ca() const { return ca_; }
   void WriteControllerConfig(const std::string& mode);
-  void WriteAgentConfig(const std::string& region, const std::string& source, const std::string& certificate);
+  // Replaces the first `from` in controller.yaml; the test fails when there is none.
+  void EditControllerConfig(const std::string& from, const std::string& to);
+  void WriteAgentConfig(const std::string& region, const std::string& source,
+                        const std::string& certificate);
 
   Process emulator, controller;
   std::vector<Process> agents;
@@ -106,6 +129,7 @@ class System {
  private:
   TempDir dir_;
   TestCa ca_;
+  std::map<std::string, int> ports_;  // of fixed_ports, by the name of the address
 };
 
 std::string Binary(const std::string& name);

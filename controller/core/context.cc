@@ -70,6 +70,21 @@ void MakeActive(v1::ServiceRecord& service) {
   service.clear_backup_expires_ms();
 }
 
+void CapRecoveryPoints(v1::GroupRecord& record, const std::string& active) {
+  for (const v1::ServiceRecord& service : record.services()) {
+    if (service.name() == active && service.recovery_point_ms() != 0 && !service.content_unverified()) return;
+  }
+  int64_t newest = 0;
+  for (const v1::BackupRecord& backup : record.backups()) {
+    if (backup.service() == active && backup.purpose() == "sync") newest = std::max(newest, backup.started_ms());
+  }
+  for (v1::ServiceRecord& service : *record.mutable_services()) {
+    if (service.name() == active || service.recovery_point_ms() <= newest) continue;
+    service.set_recovery_point_ms(newest);
+    service.set_confirmed_at_ms(newest);
+  }
+}
+
 std::string CutUtf8(absl::string_view text, size_t bytes) {
   if (text.size() <= bytes) return std::string(text);
   size_t end = bytes;

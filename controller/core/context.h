@@ -74,6 +74,9 @@ struct Context : Look {
 
 // A service that becomes active: its own content is the truth now, whatever it held as a standby.
 void MakeActive(v1::ServiceRecord& service);
+// Before `active` becomes active with content that is not a verified backup of ours: the other standbys hold nothing newer
+// of it than the last backup that was made of it, whatever they hold of another service.
+void CapRecoveryPoints(v1::GroupRecord& record, const std::string& active);
 // At most `bytes` bytes of valid UTF-8, cut between characters.
 std::string CutUtf8(absl::string_view text, size_t bytes);
 // Open: not ended and not given up.

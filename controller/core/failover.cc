@@ -131,6 +131,7 @@ void ReadBackNow(Context& c) { c.seen().readback_call = c.Emit(ReadTraffic{}); }
 void CommitRoles(Context& c) {
   v1::GroupRecord& record = c.record();
   v1::Failover& failover = Open(c);
+  CapRecoveryPoints(record, failover.to());
   for (v1::ServiceRecord& service : *record.mutable_services()) {
     if (service.name() == failover.to()) {
       MakeActive(service);

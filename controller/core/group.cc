@@ -241,14 +241,19 @@ struct Dispatch {
   void operator()(const ClockGap&) { OnClockGap(c); }
 };
 
+void Observe(Context& c) {
+  UpdateVerdicts(c);
+  if (!c.seen().leading) return;
+  UpdateFreeze(c);
+  c.seen().blockers = EvaluateBlockers(c);
+}
+
 // Votes alone, for a follower; for the leader everything that follows from them, until nothing changes.
 void Settle(Context& c) {
   for (int round = 0; round < kMaxRounds; ++round) {
     c.again = false;
-    UpdateVerdicts(c);
+    Observe(c);
     if (!c.seen().leading) return;
-    UpdateFreeze(c);
-    c.seen().blockers = EvaluateBlockers(c);
     AdvanceFailover(c);
     AdvanceTraffic(c);
     AdvanceOperations(c);
@@ -276,6 +281,8 @@ Commands Step(const GroupConfig& config, GroupState& state, const Event& event, 
   Commands out;
   Context c(config, state, now, out);
   if (c.seen().probed.empty()) c.seen().probed = Probed(config);
+  // What may send at once is judged by what is true now, not by what the last step saw.
+  if (std::holds_alternative<FenceDone>(event) || std::holds_alternative<Order>(event)) Observe(c);
   std::visit(Dispatch{c}, event);
   Settle(c);
   WakeForVotes(c);

@@ -207,6 +207,7 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   }
   record.set_epoch(epoch + 1);
   record.set_term(term);
+  CapRecoveryPoints(record, record.services(active).name());
   for (int i = 0; i < record.services_size(); ++i) {
     v1::ServiceRecord& service = c.Service(i);
     const bool was_active = service.role() == v1::ROLE_ACTIVE;

@@ -19,6 +19,7 @@
 #include "controller/runtime/lane.h"
 #include "controller/runtime/operator_calls.h"
 #include "controller/runtime/saver.h"
+#include "google/protobuf/util/message_differencer.h"
 
 namespace failover::runtime {
 namespace {
@@ -26,6 +27,7 @@ namespace {
 constexpr size_t kMailbox = 16384;
 constexpr int kWorkThreads = 4;
 constexpr absl::Duration kWarm = absl::Seconds(20);
+constexpr absl::Duration kTurn = absl::Milliseconds(200);    // the core thread turns at least so often
 constexpr absl::Duration kGap = absl::Seconds(2);            // design.md §9
 constexpr absl::Duration kClocksDisagree = absl::Seconds(1);
 constexpr absl::Duration kLoadAgain = absl::Seconds(10);
@@ -37,6 +39,19 @@ bool HoldsAny(const core::Command& command) {
   return (std::holds_alternative<Types>(command) || ...);
 }
 
+// Whether an index in a probe result means the same by both.
+bool SameProbes(const v1::GroupSpec& a, const v1::GroupSpec& b) {
+  const auto probed = [](const v1::GroupSpec& spec) {
+    v1::GroupSpec part;
+    *part.mutable_services() = spec.services();
+    *part.mutable_probes() = spec.probes();
+    *part.mutable_probe_regions() = spec.probe_regions();
+    *part.mutable_control_targets() = spec.control_targets();
+    return part;
+  };
+  return google::protobuf::util::MessageDifferencer::Equals(probed(a), probed(b));
+}
+
 bool IsTraffic(const core::Command& command) {
   return HoldsAny<core::ReadTraffic, core::SetEndpoint, core::CheckSwitchPath>(command);
 }
@@ -45,7 +60,7 @@ bool IsTraffic(const core::Command& command) {
 int PriorityOf(const core::Command& command) {
   if (HoldsAny<core::SetEndpoint>(command)) return 0;
   if (HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(command)) return 1;
-  return HoldsAny<core::ReadFingerprint, core::CheckSwitchPath>(command) ? 3 : 2;
+  return HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command) ? Lane::kLong : 2;
 }
 
 // Members belong to the core thread unless they say otherwise.
@@ -65,7 +80,8 @@ class Loop : public ControlLoop {
     auto shared = std::make_shared<intake::AgentInput>(std::move(input));
     const bool taken = mailbox_.TryPut([this, shared] {
       for (const auto& [group, event] : shared->events) {
-        if (GroupRunner* runner = Find(group)) Handle(*runner, event);
+        GroupRunner* runner = Find(group);
+        if (runner != nullptr && MayJudge(*runner, event, shared->generation)) Handle(*runner, event);
       }
     });
     if (!taken) refused_.fetch_add(1);
@@ -90,7 +106,7 @@ class Loop : public ControlLoop {
 
  private:
   void Run(std::stop_token stop);
-  void CheckClocks(SteadyTime was_due);
+  void CheckClocks();
   void Turn();
   Now Read() const { return options_.clock->Read(); }
   bool Locate(const std::string& group, absl::Status& error, GroupRunner*& runner);
@@ -101,12 +117,21 @@ class Loop : public ControlLoop {
     const auto found = groups_.find(group);
     return found == groups_.end() ? nullptr : found->second.get();
   }
+  // Null also when the runner is no more the one of that life.
+  GroupRunner* Find(const std::string& group, uint64_t life) {
+    GroupRunner* runner = Find(group);
+    return runner != nullptr && runner->life() == life ? runner : nullptr;
+  }
+  bool MayJudge(const GroupRunner& runner, const core::Event& event, uint64_t generation) const;
   void Handle(GroupRunner& runner, const core::Event& event);
+  // What a save led to belongs to the life before when the group is being loaded.
+  void HandleSaved(const std::string& group, const core::Event& event);
   void Arm(const GroupRunner& runner);
   void AddGroup(GroupSettings settings);
   void BeginGroup(const std::string& group);
   void Began(const std::string& group, absl::StatusOr<v1::GroupRecord> record);
   void BeginProcess();
+  void ShareGroups();
   absl::Status PutInForce(Settings settings);
   void UpdateAssignments();
   void CarryOut(const GroupRunner& runner, const core::Command& command, std::optional<SteadyTime> decided);
@@ -127,10 +152,12 @@ class Loop : public ControlLoop {
   std::map<std::string, SteadyTime> load_again_;
   std::set<std::string> loading_;
   std::map<std::string, GroupFacts> facts_;  // what agents were last told
-  uint64_t term_ = 0, assignment_generation_ = 0;
+  // Group → first assignment made of what it probes now; results by an older one name other things by the same index.
+  std::map<std::string, uint64_t> judged_from_;
+  uint64_t term_ = 0, assignment_generation_ = 0, lives_ = 0;
   bool facts_changed_ = false;
   std::string config_error_;
-  bool store_ok_ = true;
+  bool process_record_ok_ = true;
   std::optional<Now> previous_;
 
   Mutex snapshot_mutex_;
@@ -151,24 +178,21 @@ void Loop::Start(intake::Intake* intake) {
   intake_ = intake;
   azure_.SetVerifyReadsPerSecond(options_.settings.verify_reads_per_second);
   SaverEvents events;
-  events.saved = [this](const std::string& group, uint64_t version, absl::Duration took) {
-    if (options_.metrics != nullptr) options_.metrics->StoreWrite(took, true);
-    mailbox_.Put([this, group, version] {
-      store_ok_ = true;
-      if (GroupRunner* runner = Find(group)) Handle(*runner, core::Persisted{version});
-    });
+  events.saved = [this](const v1::GroupRecord& record, uint64_t version, absl::Duration took) {
+    if (options_.metrics != nullptr) {
+      options_.metrics->StoreWrite(took, true);
+      options_.metrics->RecordIs(record);
+    }
+    mailbox_.Put([this, group = record.name(), version] { HandleSaved(group, core::Persisted{version}); });
   };
   events.failed = [this](const std::string& group, const absl::Status& error) {
     if (options_.metrics != nullptr) options_.metrics->StoreWrite(absl::ZeroDuration(), false);
-    mailbox_.Put([this, group, text = std::string(error.message())] {
-      store_ok_ = false;
-      if (GroupRunner* runner = Find(group)) Handle(*runner, core::StoreFailed{text});
-    });
+    mailbox_.Put([this, group, text = std::string(error.message())] { HandleSaved(group, core::StoreFailed{text}); });
   };
   events.overtaken = [this](const std::string& group) {
     mailbox_.Put([this, group] {
       GroupRunner* runner = Find(group);
-      if (runner == nullptr) return;
+      if (runner == nullptr || loading_.contains(group)) return;
       LogError("somebody else wrote a group's record: loading it again", {{"failover_group", group}});
       Handle(*runner, core::LeadershipLost{});
       BeginGroup(group);
@@ -187,20 +211,20 @@ void Loop::Start(intake::Intake* intake) {
 
 void Loop::Stop() {
   thread_.request_stop();
+  mailbox_.Close();  // wakes the core thread; what is in it holds agents' streams until this object goes
   if (thread_.joinable()) thread_.join();
   traffic_lane_.reset();
   work_lane_.reset();
   saver_.reset();
-  mailbox_.Close();
 }
 
 void Loop::Run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     const SteadyTime now = options_.clock->Steady();
-    SteadyTime due = now + absl::Milliseconds(200);
+    SteadyTime due = now + kTurn;
     if (!wakes_.empty()) due = std::max(now, std::min(due, wakes_.begin()->first));
     std::optional<std::function<void()>> item = mailbox_.Take(due - now);
-    CheckClocks(due);
+    CheckClocks();
     for (int i = 0; item.has_value(); ++i) {
       (*item)();
       item = i < 256 ? mailbox_.Take(absl::ZeroDuration()) : std::nullopt;
@@ -210,15 +234,16 @@ void Loop::Run(std::stop_token stop) {
 }
 
 // A process that was stopped, or whose clock was set, must not decide on what it knew before (design.md §9).
-void Loop::CheckClocks(SteadyTime was_due) {
+// Measured from turn to turn, since a process can be stopped anywhere, not only while it waits.
+void Loop::CheckClocks() {
   const Now now = Read();
-  const bool late = now.steady - was_due > kGap;
-  absl::Duration moved = absl::ZeroDuration();
-  if (previous_.has_value()) moved = absl::AbsDuration((now.wall - previous_->wall) - (now.steady - previous_->steady));
+  const Now before = previous_.value_or(now);
+  const absl::Duration late = now.steady - before.steady - kTurn;
+  const absl::Duration moved = absl::AbsDuration((now.wall - before.wall) - (now.steady - before.steady));
   previous_ = now;
   last_turn_ = absl::ToInt64Nanoseconds(now.steady.since_epoch);
-  if (!late && moved <= kClocksDisagree) return;
-  LogWarning("clock gap", {{"late", now.steady - was_due}, {"wall_against_boot", moved}});
+  if (late <= kGap && moved <= kClocksDisagree) return;
+  LogWarning("clock gap", {{"late", late}, {"wall_against_boot", moved}});
   if (options_.metrics != nullptr) options_.metrics->ClockGap();
   for (auto& [name, runner] : groups_) Handle(*runner, core::ClockGap{});
 }
@@ -239,8 +264,12 @@ void Loop::Turn() {
     if (due && group != kProcessRecord && Find(group) != nullptr) BeginGroup(group);
   }
   for (auto it = groups_.begin(); it != groups_.end();) {
-    const bool gone = it->second->removed() && it->second->Quiet();
-    if (gone) LogInfo("a removed group has come to rest; its state is kept", {{"failover_group", it->first}});
+    const bool gone = it->second->removed() && !loading_.contains(it->first) && it->second->Quiet();
+    if (gone) {
+      LogInfo("a removed group has come to rest; its state is kept", {{"failover_group", it->first}});
+      facts_.erase(it->first);
+      judged_from_.erase(it->first);
+    }
     it = gone ? groups_.erase(it) : std::next(it);
   }
   if (facts_changed_) UpdateAssignments();
@@ -251,6 +280,18 @@ void Loop::Arm(const GroupRunner& runner) {
   if (armed != armed_.end()) wakes_.erase({armed->second, runner.name()});
   armed_[runner.name()] = runner.wake();
   wakes_.insert({runner.wake(), runner.name()});
+}
+
+// A removed group gets no more votes: it decides nothing new.
+bool Loop::MayJudge(const GroupRunner& runner, const core::Event& event, uint64_t generation) const {
+  if (!std::holds_alternative<core::ProbeResults>(event)) return true;
+  const auto from = judged_from_.find(runner.name());
+  return !runner.removed() && (from == judged_from_.end() || generation >= from->second);
+}
+
+void Loop::HandleSaved(const std::string& group, const core::Event& event) {
+  GroupRunner* runner = Find(group);
+  if (runner != nullptr && !loading_.contains(group)) Handle(*runner, event);
 }
 
 void Loop::Handle(GroupRunner& runner, const core::Event& event) {
@@ -287,12 +328,13 @@ void Loop::CarryOut(const GroupRunner& runner, const core::Command& command, std
     return;
   }
   Lane& lane = IsTraffic(command) ? *traffic_lane_ : *work_lane_;
-  lane.Put(PriorityOf(command), [this, group = runner.name(), command, decided](azure::Worker& worker) {
+  lane.Put(PriorityOf(command), [this, group = runner.name(), life = runner.life(), command,
+                                 decided](azure::Worker& worker) {
     if (decided.has_value() && options_.metrics != nullptr) options_.metrics->SwitchLatency(options_.clock->Steady() - *decided);
     std::optional<core::Event> event = worker.CarryOut(group, command);
     if (!event.has_value()) return;
-    mailbox_.Put([this, group, event = *std::move(event)] {
-      if (GroupRunner* found = Find(group)) Handle(*found, event);
+    mailbox_.Put([this, group, life, event = *std::move(event)] {
+      if (GroupRunner* found = Find(group, life)) Handle(*found, event);
     });
   });
 }
@@ -301,7 +343,7 @@ void Loop::CarryOut(const GroupRunner& runner, const core::Command& command, std
 
 void Loop::AddGroup(GroupSettings settings) {
   const std::string name = settings.core.name;
-  groups_[name] = std::make_unique<GroupRunner>(std::move(settings), Outlets());
+  groups_[name] = std::make_unique<GroupRunner>(std::move(settings), Outlets(), ++lives_);
   BeginGroup(name);
 }
 
@@ -315,6 +357,7 @@ void Loop::BeginGroup(const std::string& group) {
   saver_->Begin(group, core::NewRecord(config, RandomHex(8), RandomHex(32), seed),
                 [config](const v1::GroupRecord& record) { return core::RebindingProblem(config, record); },
                 [this, group](absl::StatusOr<v1::GroupRecord> record) {
+                  if (record.ok() && options_.metrics != nullptr) options_.metrics->RecordIs(*record);
                   auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
                   mailbox_.Put([this, group, shared] { Began(group, std::move(*shared)); });
                 });
@@ -323,16 +366,15 @@ void Loop::BeginGroup(const std::string& group) {
 void Loop::Began(const std::string& group, absl::StatusOr<v1::GroupRecord> record) {
   loading_.erase(group);
   GroupRunner* runner = Find(group);
+  if (runner != nullptr && record.ok()) {  // the configuration may have changed while it was loaded
+    std::string why = core::RebindingProblem(runner->settings().core, *record);
+    if (!why.empty()) record = absl::FailedPreconditionError(std::move(why));
+  }
   if (runner != nullptr && record.ok()) {
-    store_ok_ = true;
-    runner->Lead(*std::move(record), Read());
-    std::vector<azure::GroupAzure> azures;
-    for (const auto& [name, other] : groups_) {
-      azures.push_back(other->settings().azure);
-      azures.back().fingerprint_key = other->state().record.fingerprint_key();
-    }
-    azure_.SetGroups(std::move(azures));
-    Handle(*runner, core::Tick{});
+    runner->Load(*std::move(record));
+    ShareGroups();  // before anything is sent for the group
+    Handle(*runner, core::LeadershipGained{});
+    facts_changed_ = true;  // agents' work is that of groups that were loaded
   } else if (runner != nullptr) {
     if (runner->broken() != record.status().message()) {
       LogError("a group cannot be worked on; its record is kept as it is", {{"failover_group", group}, {"error", record.status().message()}});
@@ -355,16 +397,27 @@ void Loop::BeginProcess() {
       loading_.erase(kProcessRecord);
       if (shared->ok()) {
         term_ = (*shared)->term();
+        process_record_ok_ = true;
         LogInfo("this controller leads", {{"term", term_}});
         facts_changed_ = true;
       } else {
         LogError("the controller's own record cannot be used", {{"error", shared->status()}});
-        store_ok_ = false;
+        process_record_ok_ = false;
         load_again_[kProcessRecord] = options_.clock->Steady() + kLoadAgain;
       }
       if (loading_.empty()) started_ = true;
     });
   });
+}
+
+// What the lanes know of the groups, with the keys of their records.
+void Loop::ShareGroups() {
+  std::vector<azure::GroupAzure> azures;
+  for (const auto& [name, runner] : groups_) {
+    azures.push_back(runner->settings().azure);
+    azures.back().fingerprint_key = runner->state().record.fingerprint_key();
+  }
+  azure_.SetGroups(std::move(azures));
 }
 
 absl::Status Loop::PutInForce(Settings settings) {
@@ -375,29 +428,25 @@ absl::Status Loop::PutInForce(Settings settings) {
     if (std::string why = core::RebindingProblem(group.core, runner->state().record); !why.empty()) problems.push_back(std::move(why));
   }
   if (!problems.empty()) return absl::FailedPreconditionError(absl::StrJoin(problems, "\n"));
-  std::set<std::string> kept;
+  for (auto& [name, runner] : groups_) runner->Remove();  // those that are configured come back
   options_.settings = settings;
   azure_.SetVerifyReadsPerSecond(settings.verify_reads_per_second);
   for (GroupSettings& group : settings.groups) {
     const std::string name = group.core.name;
-    kept.insert(name);
     GroupRunner* runner = Find(name);
-    if (runner == nullptr || runner->removed() || !runner->broken().empty()) {
+    if (runner == nullptr || !SameProbes(runner->settings().spec, group.spec)) {
+      judged_from_[name] = assignment_generation_ + 1;
+    }
+    if (runner == nullptr || !runner->broken().empty()) {
       AddGroup(std::move(group));
     } else {
-      runner->Reconfigure(std::move(group), Read());
-      Handle(*runner, core::Tick{});
+      runner->Reconfigure(std::move(group));
     }
   }
+  ShareGroups();  // before anything is sent by the new configuration
   for (auto& [name, runner] : groups_) {
-    if (!kept.contains(name)) runner->Remove();
+    if (!runner->removed()) Handle(*runner, core::ConfigChanged{});
   }
-  std::vector<azure::GroupAzure> azures;
-  for (const auto& [name, runner] : groups_) {
-    azures.push_back(runner->settings().azure);
-    azures.back().fingerprint_key = runner->state().record.fingerprint_key();
-  }
-  azure_.SetGroups(std::move(azures));
   config_error_.clear();
   facts_changed_ = true;
   LogInfo("configuration in force", {{"generation", settings.generation}, {"hash", settings.hash}});
@@ -410,7 +459,7 @@ void Loop::UpdateAssignments() {
   Settings settings = options_.settings;
   std::erase_if(settings.groups, [this](const GroupSettings& group) {
     const GroupRunner* runner = Find(group.core.name);
-    return runner == nullptr || !runner->leading();
+    return runner == nullptr || runner->state().record.services().empty();  // never loaded; probing outlives leading
   });
   intake_->SetAssignments(MakeAssignments(settings, facts_, term_, ++assignment_generation_, true));
 }
@@ -436,7 +485,9 @@ v1::GetStatusResponse Loop::StatusNow(const std::string& group) {
   response.set_term(term_);
   response.set_at_ms(absl::ToUnixMillis(now.wall));
   response.set_version(FAILOVER_VERSION);
-  response.set_store_ok(store_ok_);
+  response.set_store_ok(process_record_ok_ && std::none_of(groups_.begin(), groups_.end(), [](const auto& entry) {
+                          return entry.second->state().observed.store_failed;
+                        }));
   response.set_config_error(config_error_);
   for (const std::string& feature : NotBuiltYet()) response.add_not_built_yet(feature);
   for (const auto& [name, runner] : groups_) {
@@ -466,7 +517,8 @@ void Loop::Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiff
   if (std::find(standbys.begin(), standbys.end(), standby) == standbys.end()) {
     return done(absl::InvalidArgumentError(absl::StrCat("found standby \"", standby, "\"; allowed: ", absl::StrJoin(standbys, ", "))));
   }
-  work_lane_->Put(3, [group = request.group(), active, standby, done = std::move(done)](azure::Worker& worker) {
+  work_lane_->Put(Lane::kLong, [group = request.group(), active, standby,
+                                done = std::move(done)](azure::Worker& worker) {
     absl::StatusOr<core::Entities> on_active = worker.ReadEntities(group, active);
     if (!on_active.ok()) return done(on_active.status());
     absl::StatusOr<core::Entities> on_standby = worker.ReadEntities(group, standby);

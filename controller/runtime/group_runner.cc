@@ -29,14 +29,19 @@ bool IsHeld(const core::Command& command) {
 }
 
 bool GroupRunner::Quiet() const {
-  if (core::IsOpen(state_.record.failover())) return false;
+  if (core::IsOpen(state_.record.failover()) || !held_.empty() || !orders_.empty()) return false;
   for (const v1::Operation& operation : state_.record.operations()) {
     if (core::IsOpen(operation) && operation.state() != v1::OPERATION_STATE_NEEDS_OPERATOR) return false;
   }
   return true;
 }
 
-void GroupRunner::Lead(v1::GroupRecord record, Now now) {
+void GroupRunner::SetBroken(std::string why) {
+  broken_ = std::move(why);
+  DropHeld();
+}
+
+void GroupRunner::DropHeld() {
   held_.clear();
   for (auto& [id, done] : orders_) {
     v1::OrderResponse response;
@@ -44,14 +49,17 @@ void GroupRunner::Lead(v1::GroupRecord record, Now now) {
     done(std::move(response));
   }
   orders_.clear();
-  broken_.clear();
-  state_.record = std::move(record);
-  Handle(core::LeadershipGained{}, now);
 }
 
-void GroupRunner::Reconfigure(GroupSettings settings, Now now) {
+void GroupRunner::Load(v1::GroupRecord record) {
+  DropHeld();
+  broken_.clear();
+  state_.record = std::move(record);
+}
+
+void GroupRunner::Reconfigure(GroupSettings settings) {
   settings_ = std::move(settings);
-  Handle(core::ConfigChanged{}, now);
+  removed_ = false;
 }
 
 void GroupRunner::Handle(const core::Event& event, Now now) {
@@ -75,8 +83,6 @@ void GroupRunner::Handle(const core::Event& event, Now now) {
   }
   Release();
 }
-
-void GroupRunner::Saved(uint64_t version, Now now) { Handle(core::Persisted{version}, now); }
 
 void GroupRunner::Release() {
   while (!held_.empty() && held_.front().version <= state_.observed.persist_done) {

@@ -26,27 +26,29 @@ class GroupRunner {
     // `decided`: for the enable request of an unattended failover, when the vote that decided it was received.
     std::function<void(const GroupRunner&, const core::Command&, std::optional<SteadyTime> decided)> carry_out;
   };
-  GroupRunner(GroupSettings settings, Outlets outlets) : settings_(std::move(settings)), outlets_(std::move(outlets)) {}
+  // `life`: of no other runner of this process, since answers to an earlier one's calls bear the same numbers.
+  GroupRunner(GroupSettings settings, Outlets outlets, uint64_t life)
+      : settings_(std::move(settings)), outlets_(std::move(outlets)), life_(life) {}
 
   const std::string& name() const { return settings_.core.name; }
+  uint64_t life() const { return life_; }
   const GroupSettings& settings() const { return settings_; }
   const core::GroupState& state() const { return state_; }
   SteadyTime wake() const { return wake_; }
   // Why the group cannot be worked on (its record is corrupt, newer, or bound otherwise); empty = it can.
   const std::string& broken() const { return broken_; }
-  void SetBroken(std::string why) { broken_ = std::move(why); }
+  void SetBroken(std::string why);
   bool leading() const { return state_.observed.leading; }
   bool removed() const { return removed_; }
   void Remove() { removed_ = true; }
-  // Nothing of it is under way: a removed group may go.
+  // Nothing of it is under way, and nobody waits for an answer: a removed group may go.
   bool Quiet() const;
 
-  // A record that was just loaded, its term raised.
-  void Lead(v1::GroupRecord record, Now now);
-  void Reconfigure(GroupSettings settings, Now now);
+  // A record that was just loaded, its term raised. LeadershipGained is to follow.
+  void Load(v1::GroupRecord record);
+  // ConfigChanged is to follow. A removed group is so configured again.
+  void Reconfigure(GroupSettings settings);
   void Handle(const core::Event& event, Now now);
-  // The record of that version is durable.
-  void Saved(uint64_t version, Now now);
   void GiveOrder(core::Order order, operators::Done<v1::OrderResponse> done, Now now);
   v1::GroupStatus Status(Now now) const;
 
@@ -55,11 +57,14 @@ class GroupRunner {
     uint64_t version;  // must be durable first
     core::Command command;
   };
+  // Nothing that waited leaves any more.
+  void DropHeld();
   void Release();
   void CarryOut(const core::Command& command);
 
   GroupSettings settings_;
   const Outlets outlets_;
+  const uint64_t life_;
   core::GroupState state_;
   std::deque<Held> held_;
   std::map<uint64_t, operators::Done<v1::OrderResponse>> orders_;

@@ -8,7 +8,8 @@ namespace failover::runtime {
 Lane::Lane(int threads, MakeWorker make_worker, absl::Duration keep_warm)
     : make_worker_(std::move(make_worker)), keep_warm_(keep_warm) {
   for (int i = 0; i < threads; ++i) {
-    threads_.emplace_back([this](std::stop_token stop) { Run(std::move(stop)); });
+    const bool spared = i > 0 && i == threads - 1;
+    threads_.emplace_back([this, spared](std::stop_token stop) { Run(std::move(stop), spared); });
   }
 }
 
@@ -22,10 +23,10 @@ void Lane::Put(int priority, Job job) {
     MutexLock lock(mutex_);
     jobs_.emplace(std::make_pair(priority, next_++), std::move(job));
   }
-  changed_.notify_one();
+  changed_.notify_all();  // not every thread takes every job
 }
 
-void Lane::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+void Lane::Run(std::stop_token stop, bool spared) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   const std::unique_ptr<azure::Worker> worker = make_worker_(stop);
   const bool warms = keep_warm_ != absl::InfiniteDuration();
   const auto idle = absl::ToChronoMilliseconds(warms ? keep_warm_ : absl::Hours(1));
@@ -33,9 +34,10 @@ void Lane::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     Job job;
     {
       std::unique_lock<Mutex> lock(mutex_);
-      changed_.wait_for(lock, stop, idle, [this] { return !jobs_.empty(); });
+      const auto ready = [this, spared] { return !jobs_.empty() && (!spared || jobs_.begin()->first.first < kLong); };
+      changed_.wait_for(lock, stop, idle, ready);
       if (stop.stop_requested()) return;
-      if (!jobs_.empty()) {
+      if (ready()) {
         job = std::move(jobs_.begin()->second);
         jobs_.erase(jobs_.begin());
       }

@@ -18,10 +18,12 @@
 namespace failover::runtime {
 
 // A queue of work for Azure with its own threads and connections (design.md §3): no lane waits for another.
-// Jobs of a lower `priority` go first; equal ones in their order. Bounded by its senders: the core has one call of
-// each purpose in flight, the operator service limits its own.
+// Jobs of a lower `priority` go first; equal ones in their order. Those of kLong and above read hundreds of entities
+// one after the other: of several threads one never takes them, so that a poll or a restore's request waits for none.
+// Bounded by its senders: the core has one call of each purpose in flight, the operator service limits its own.
 class Lane {
  public:
+  static constexpr int kLong = 3;
   using Job = std::function<void(azure::Worker&)>;
   using MakeWorker = std::function<std::unique_ptr<azure::Worker>(std::stop_token)>;
 
@@ -32,7 +34,8 @@ class Lane {
   void Put(int priority, Job job);
 
  private:
-  void Run(std::stop_token stop);
+  // `spared`: this thread takes no long jobs.
+  void Run(std::stop_token stop, bool spared);
 
   const MakeWorker make_worker_;
   const absl::Duration keep_warm_;

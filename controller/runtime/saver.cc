@@ -68,6 +68,7 @@ void Saver::Begin(std::string group, v1::GroupRecord fresh, std::function<std::s
     MutexLock lock(mutex_);
     pending_.erase(group);
     retry_.erase(group);
+    ++lives_[group];
     begins_.push_back([this, group = std::move(group), fresh = std::move(fresh), problem = std::move(problem),
                        done = std::move(done)] { done(Raise(group, fresh, problem)); });
   }
@@ -77,7 +78,7 @@ void Saver::Begin(std::string group, v1::GroupRecord fresh, std::function<std::s
 void Saver::Save(const std::string& group, std::shared_ptr<v1::GroupRecord> record, uint64_t version) {
   {
     MutexLock lock(mutex_);
-    pending_[group] = {std::move(record), version};
+    pending_[group] = {std::move(record), version, lives_[group]};
   }
   changed_.notify_one();
 }
@@ -118,7 +119,7 @@ void Saver::Write(const std::string& group, Pending pending) {
   }
   if (status.ok()) {
     for (const std::string& stage : reached) CrashPoint(absl::StrCat(stage, ".after"));
-    events_.saved(group, pending.version, clock_.Steady() - begun);
+    events_.saved(*pending.record, pending.version, clock_.Steady() - begun);
     return;
   }
   if (absl::IsAborted(status)) {
@@ -127,6 +128,7 @@ void Saver::Write(const std::string& group, Pending pending) {
   }
   {
     MutexLock lock(mutex_);
+    if (lives_[group] != pending.life) return;  // it is being loaded again: this record is nobody's any more
     pending_.try_emplace(group, std::move(pending));
     retry_[group] = clock_.Steady() + kRetry;
   }
@@ -142,10 +144,12 @@ void Saver::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
       std::unique_lock<Mutex> lock(mutex_);
       const SteadyTime now = clock_.Steady();
       const bool last = stop.stop_requested();
-      for (auto it = pending_.begin(); it != pending_.end() && !work.has_value(); ++it) {
+      auto it = pending_.upper_bound(served_);
+      for (size_t left = pending_.size(); left > 0; --left, ++it) {
+        if (it == pending_.end()) it = pending_.begin();
         const auto retry = retry_.find(it->first);
         if (!last && retry != retry_.end() && now < retry->second) continue;
-        group = it->first;
+        group = served_ = it->first;
         work = std::move(it->second);
         pending_.erase(it);
         retry_.erase(group);

@@ -26,7 +26,7 @@ namespace failover::runtime {
 
 // What the store lane tells, on its own thread.
 struct SaverEvents {
-  std::function<void(const std::string& group, uint64_t version, absl::Duration took)> saved;
+  std::function<void(const v1::GroupRecord& record, uint64_t version, absl::Duration took)> saved;
   // Tried again every second with the newest record until it works.
   std::function<void(const std::string& group, const absl::Status& error)> failed;
   // Somebody else wrote the record: this life of the group is over; it must be loaded again.
@@ -50,6 +50,7 @@ class Saver {
   struct Pending {
     std::shared_ptr<v1::GroupRecord> record;
     uint64_t version = 0;
+    uint64_t life = 0;  // Begin calls of the group when it was given
   };
   void Run(std::stop_token stop);
   absl::StatusOr<v1::GroupRecord> Raise(const std::string& group, const v1::GroupRecord& fresh,
@@ -62,10 +63,12 @@ class Saver {
   // Of the thread alone.
   std::map<std::string, std::string> stored_;                  // group → version in the store
   std::map<std::string, std::vector<std::string>> stages_;     // group → crash-point names of the stored stages
+  std::string served_;                                         // the group written last: the others come first
 
   Mutex mutex_;
   std::condition_variable_any changed_;
   std::map<std::string, Pending> pending_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> lives_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, SteadyTime> retry_ ABSL_GUARDED_BY(mutex_);  // groups whose last write failed
   std::deque<std::function<void()>> begins_ ABSL_GUARDED_BY(mutex_);
   std::jthread thread_;  // last

@@ -14,6 +14,7 @@
 #include "common/config_file.h"
 #include "common/http_client.h"
 #include "common/log.h"
+#include "common/mutex.h"
 #include "common/status_macros.h"
 #include "common/tls.h"
 #include "controller/config.h"
@@ -65,12 +66,14 @@ std::string NeedsRestart(const ControllerSettings& now, const ControllerSettings
   return "";
 }
 
-// Reads the changed file and puts it in force, or leaves the old configuration and says why.
+// Reads the changed file and puts it in force, or leaves the old configuration and says why. Outlives the loop's last
+// turn.
 class Reloader {
  public:
   Reloader(AppOptions options, ControllerSettings settings, runtime::ControlLoop& loop, ProcessMetrics& metrics)
       : options_(std::move(options)), settings_(std::move(settings)), loop_(loop), metrics_(metrics) {
-    metrics_.ConfigLoaded(settings_.runtime.hash, true);
+    hash_ = settings_.runtime.hash;
+    metrics_.ConfigLoaded(hash_, true);
   }
 
   void Reload() {  // one thread: the file watcher's
@@ -82,21 +85,28 @@ class Reloader {
     settings_.runtime.generation = next->runtime.generation;
     loop_.Reconfigure(next->runtime, [this, hash = next->runtime.hash](const absl::Status& status) {
       if (!status.ok()) return Refuse(status);
-      metrics_.ConfigLoaded(hash, true);
+      MutexLock lock(mutex_);
+      hash_ = hash;
+      metrics_.ConfigLoaded(hash_, true);
     });
   }
 
  private:
   void Refuse(const absl::Status& why) {
     LogError("the changed configuration is refused; the old one stays in force", {{"file", options_.config_file}, {"error", why.message()}});
-    metrics_.ConfigLoaded(settings_.runtime.hash, false);
+    {
+      MutexLock lock(mutex_);
+      metrics_.ConfigLoaded(hash_, false);
+    }
     loop_.SetConfigError(std::string(why.message()));
   }
 
   const AppOptions options_;
-  ControllerSettings settings_;
+  ControllerSettings settings_;  // of the start, but for the generation: the watcher's thread
   runtime::ControlLoop& loop_;
   ProcessMetrics& metrics_;
+  Mutex mutex_;  // the watcher's thread and the core thread both tell the metrics
+  std::string hash_ ABSL_GUARDED_BY(mutex_);  // of the file in force
 };
 
 int WaitForSignal() {
@@ -145,6 +155,7 @@ absl::Status RunController(const AppOptions& options) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // a peer that goes, or a log nobody reads, is an error of one write
 
   ASSIGN_OR_RETURN(ControllerSettings settings, LoadControllerConfig(options.config_file, 1, options.insecure));
   std::unique_ptr<TlsIdentity> tls;
@@ -186,8 +197,8 @@ absl::Status RunController(const AppOptions& options) {
     (*admin)->AddMetrics(process->collectable());
     status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(), (*admin)->port());
   }
+  Reloader reloader(options, settings, *loop, *process);
   if (status.ok()) {
-    Reloader reloader(options, settings, *loop, *process);
     FileWatcher watcher({options.config_file}, [&reloader] { reloader.Reload(); });
     LogInfo("controller started", {{"version", FAILOVER_VERSION}, {"groups", static_cast<int>(settings.runtime.groups.size())},
                                    {"agent_port", intake->port()}, {"operator_port", (*operators)->port()},

@@ -1,4 +1,5 @@
 #include <grpc/support/log.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include "controller/cli/run.h"
 
 int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);  // an order that was begun is seen through, whoever reads along
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const bool watches = std::any_of(
       arguments.begin(), arguments.end(),

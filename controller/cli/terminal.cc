@@ -6,15 +6,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <iostream>
 
 namespace failover::cli {
 namespace {
 
+std::atomic<bool> output_gone = false;  // nobody reads it any more (`failoverctl status -w | head`)
+
 void WriteAll(int fd, absl::string_view text) {
   while (!text.empty()) {
     const ssize_t n = write(fd, text.data(), text.size());
+    if (n < 0 && errno == EPIPE && fd == STDOUT_FILENO) output_gone = true;
     if (n < 0 && errno != EINTR) return;
     if (n > 0) text.remove_prefix(static_cast<size_t>(n));
   }
@@ -53,6 +57,7 @@ SignalStop::SignalStop() {
     while (!done.stop_requested()) {
       const timespec tick{0, 100'000'000};
       const int signal = sigtimedwait(&set, nullptr, &tick);
+      if (output_gone) RequestStop();
       if (signal < 0) continue;
       if (signal != SIGWINCH) {
         RequestStop();

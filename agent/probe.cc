@@ -51,11 +51,37 @@ std::string Bracketed(const IpAddress& address) {
   return address.is_v4() ? address.ToString() : absl::StrCat("[", address.ToString(), "]");
 }
 
+// What is the same for every probe: nothing from the environment, nothing followed, everything verified.
+bool SetFixedOptions(CURL* handle) {
+  bool good = true;
+  const auto set = [&good, handle](CURLoption option, auto value) {
+    good &= curl_easy_setopt(handle, option, value) == CURLE_OK;
+  };
+  set(CURLOPT_USERAGENT, "apim-failover-agent/" FAILOVER_VERSION);
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(CURLOPT_PROXY, "");
+  set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_DNS_CACHE_TIMEOUT, 60L);  // of entries that RESOLVE made; there are no others
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_QUICK_EXIT, 1L);
+  set(CURLOPT_BUFFERSIZE, 8192L);
+  set(CURLOPT_PATH_AS_IS, 1L);
+  set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  set(CURLOPT_CA_CACHE_TIMEOUT, 300L);  // a renewed bundle is seen within five minutes
+  set(CURLOPT_SSL_VERIFYPEER, 1L);
+  set(CURLOPT_SSL_VERIFYHOST, 2L);
+  set(CURLOPT_SSL_SESSIONID_CACHE, 0L);
+  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  return good;
+}
+
 }  // namespace
 
-Probe::Probe(std::shared_ptr<const Target> target_, const ProbeStart& start_,
+Probe::Probe(std::shared_ptr<const Target> probed, const ProbeStart& begun,
              const ProbeSettings& settings, Clock& clock)
-    : target(std::move(target_)), start(start_), settings_(settings), clock_(clock) {
+    : target(std::move(probed)), start(begun), settings_(settings), clock_(clock) {
   seen.began = clock.Steady();
 }
 
@@ -89,7 +115,7 @@ bool Probe::ResolveEntry(std::string& entry) const {
 
 bool Probe::Attach(CURL* handle) {
   easy = handle;
-  bool good = true;
+  bool good = SetFixedOptions(handle);
   const auto set = [&good, handle](CURLoption option, auto value) {
     good &= curl_easy_setopt(handle, option, value) == CURLE_OK;
   };
@@ -109,8 +135,6 @@ bool Probe::Attach(CURL* handle) {
   set(CURLOPT_CONNECT_TO, connect_to_);
   if (resolve_ != nullptr) set(CURLOPT_RESOLVE, resolve_);
   if (headers_ != nullptr) set(CURLOPT_HTTPHEADER, headers_);
-  set(CURLOPT_USERAGENT, "apim-failover-agent/" FAILOVER_VERSION);
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   const absl::Duration left = deadline() - clock_.Steady();
   set(CURLOPT_TIMEOUT_MS,
       static_cast<long>(std::max<int64_t>(
@@ -118,29 +142,12 @@ bool Probe::Attach(CURL* handle) {
   const bool fresh = start.burst || !target->reuse_connection;
   set(CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
   set(CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
-
-  set(CURLOPT_PROXY, "");
-  set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
-  set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_FOLLOWLOCATION, 0L);
-  set(CURLOPT_DNS_CACHE_TIMEOUT, 60L);  // of entries that RESOLVE made; there are no others
-  set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_QUICK_EXIT, 1L);
-  set(CURLOPT_BUFFERSIZE, 8192L);
-  set(CURLOPT_PATH_AS_IS, 1L);
   if (!settings_.source_address.empty()) {
     set(CURLOPT_INTERFACE, absl::StrCat("host!", settings_.source_address).c_str());
   }
 
   const std::string& ca_file = target->ca_file.empty() ? settings_.ca_file : target->ca_file;
-  set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
   set(CURLOPT_CAINFO, ca_file.empty() ? kSystemCaFile : ca_file.c_str());
-  set(CURLOPT_CA_CACHE_TIMEOUT, 300L);  // a renewed bundle is seen within five minutes
-  set(CURLOPT_SSL_VERIFYPEER, 1L);
-  set(CURLOPT_SSL_VERIFYHOST, 2L);
-  set(CURLOPT_SSL_SESSIONID_CACHE, 0L);
-  set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-
   set(CURLOPT_ERRORBUFFER, error_);
   set(CURLOPT_OPENSOCKETFUNCTION, &Probe::OnOpenSocket);
   set(CURLOPT_OPENSOCKETDATA, this);

@@ -38,7 +38,7 @@ constexpr absl::Duration kJump = absl::Seconds(1);
 constexpr absl::Duration kStall = absl::Seconds(2);
 constexpr absl::Duration kWarnEvery = absl::Minutes(1);
 constexpr int kStartsATurn = 32;  // then sockets are served again
-constexpr size_t kMaxSequences = 4 * kMaxTargets;
+constexpr size_t kMaxSequences = size_t{4} * kMaxTargets;
 constexpr size_t kMaxBurstNames = kMaxTargets;
 
 class Loop : public ProbeLoop {

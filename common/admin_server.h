@@ -21,7 +21,7 @@ class AdminServer {
     std::string text;  // shown to the caller; one line
   };
   struct Options {
-    std::string address;  // "host:port"; port 0 picks a free one
+    std::string address;                          // "host:port"; port 0 picks a free one
     std::function<Check()> live, ready, started;  // each fast and thread-safe; absent = always ok
   };
   // Errors: address malformed or in use.

@@ -18,7 +18,8 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method = "GET";
-  std::string url;  // absolute, http or https; sent verbatim (Azure's operation URLs contain raw '=')
+  std::string
+      url;  // absolute, http or https; sent verbatim (Azure's operation URLs contain raw '=')
   HttpHeaders headers;
   std::string body;
   absl::Duration connect_timeout = absl::Seconds(5);
@@ -38,8 +39,8 @@ struct HttpResponse {
 // An HTTP error status is a response; a missing or incomplete response is an error.
 struct HttpResult {
   std::optional<HttpResponse> response;
-  absl::Status error;        // OK exactly when `response` is set
-  bool maybe_sent = true;    // false only when no byte of the request can have reached the server
+  absl::Status error;      // OK exactly when `response` is set
+  bool maybe_sent = true;  // false only when no byte of the request can have reached the server
 };
 
 // Blocking; one call at a time per object (each lane has its own, design.md §3). No redirects, no
@@ -51,17 +52,18 @@ class HttpClient {
 };
 
 struct CurlHttpClientOptions {
-  std::string ca_file;      // PEM; empty = the system's store
-  std::string user_agent;   // "apim-failover/VERSION" when empty
-  std::stop_token stop;     // aborts a call in progress within 100 ms
+  std::string ca_file;     // PEM; empty = the system's store
+  std::string user_agent;  // "apim-failover/VERSION" when empty
+  std::stop_token stop;    // aborts a call in progress within 100 ms
 };
 // Keeps connections alive between calls.
 std::unique_ptr<HttpClient> NewCurlHttpClient(CurlHttpClientOptions options);
 
-// Splits an absolute URL. Errors: no scheme, other scheme than http/https, user information, no host.
+// Splits an absolute URL. Errors: no scheme, other scheme than http/https, user information, no
+// host.
 struct UrlParts {
-  std::string scheme, host;  // lower case; IPv6 hosts without brackets
-  int port = 0;              // explicit or the scheme's default
+  std::string scheme, host;    // lower case; IPv6 hosts without brackets
+  int port = 0;                // explicit or the scheme's default
   std::string path_and_query;  // "/" at least
 };
 absl::Status ParseUrl(absl::string_view url, UrlParts& parts);

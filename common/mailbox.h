@@ -30,8 +30,8 @@ class Mailbox {
     return true;
   }
 
-  // For senders that are bounded by themselves, such as answers to requests: beyond the capacity too.
-  // False only when closed.
+  // For senders that are bounded by themselves, such as answers to requests: beyond the capacity
+  // too. False only when closed.
   bool Put(T item) {
     {
       MutexLock lock(mutex_);

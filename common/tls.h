@@ -26,14 +26,16 @@ struct SpiffeId {
   std::string ToString() const;
 };
 absl::StatusOr<SpiffeId> ParseSpiffeId(absl::string_view uri);
-// From an authenticated gRPC peer. Errors: no client certificate, none or several URI SANs, CA=true or
-// keyCertSign, malformed id. `expires` (optional) receives the certificate's end.
-absl::StatusOr<SpiffeId> PeerIdentity(const grpc::AuthContext& context, absl::Time* expires = nullptr);
+// From an authenticated gRPC peer. Errors: no client certificate, none or several URI SANs, CA=true
+// or keyCertSign, malformed id. `expires` (optional) receives the certificate's end.
+absl::StatusOr<SpiffeId> PeerIdentity(const grpc::AuthContext& context,
+                                      absl::Time* expires = nullptr);
 
 // Certificates on disk → gRPC credentials, reloaded on change without restart. A pair that does not
-// match, is expired, or cannot be read leaves the good one in force and is logged: files are validated,
-// then copied to a private directory that gRPC watches (stack.md). Owns that directory; outlives every
-// server and channel made from it. A new pair with another identity is refused until a restart.
+// match, is expired, or cannot be read leaves the good one in force and is logged: files are
+// validated, then copied to a private directory that gRPC watches (stack.md). Owns that directory;
+// outlives every server and channel made from it. A new pair with another identity is refused until
+// a restart.
 class TlsIdentity {
  public:
   // Errors name the file and what is wrong with it.
@@ -41,16 +43,18 @@ class TlsIdentity {
   virtual ~TlsIdentity() = default;
   // Requires and verifies a client certificate.
   virtual std::shared_ptr<grpc::ServerCredentials> ServerCredentials() = 0;
-  // `expected_server`: URI SAN the server must carry (spiffe://…/controller/…); a trailing '*' matches any
-  // rest. Verified in addition to the chain; the host name is not checked.
-  virtual std::shared_ptr<grpc::ChannelCredentials> ChannelCredentials(std::string expected_server) = 0;
+  // `expected_server`: URI SAN the server must carry (spiffe://…/controller/…); a trailing '*'
+  // matches any rest. Verified in addition to the chain; the host name is not checked.
+  virtual std::shared_ptr<grpc::ChannelCredentials> ChannelCredentials(
+      std::string expected_server) = 0;
   // Of the pair in force.
   virtual absl::Time CertificateExpiry() const = 0;
   virtual absl::Time CaExpiry() const = 0;
   virtual SpiffeId Self() const = 0;
 };
 
-// Checks a PEM triple: readable, key matches, chain of the certificate to the CA, dates, one URI SAN.
+// Checks a PEM triple: readable, key matches, chain of the certificate to the CA, dates, one URI
+// SAN.
 absl::Status CheckTlsFiles(const TlsFiles& files, absl::Time now);
 
 // True for 127.0.0.0/8, ::1 and "localhost": the only addresses --insecure may bind or dial.

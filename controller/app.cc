@@ -27,17 +27,20 @@
 namespace failover {
 namespace {
 
-constexpr absl::Duration kStuck = absl::Seconds(30);  // the core thread has not turned for so long: not alive
+constexpr absl::Duration kStuck =
+    absl::Seconds(30);  // the core thread has not turned for so long: not alive
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 // The addresses with the ports that were really opened, for whoever started us with port 0.
-absl::Status WriteAddresses(const std::string& file, const ControllerSettings& settings, int agent, int operators, int metrics) {
+absl::Status WriteAddresses(const std::string& file, const ControllerSettings& settings, int agent,
+                            int operators, int metrics) {
   if (file.empty()) return absl::OkStatus();
   const std::string temporary = absl::StrCat(file, ".new");
   std::ofstream out(temporary, std::ios::trunc);
-  out << "{\"agent\":\"" << HostOf(settings.agent_address) << ":" << agent << "\",\"operator\":\"" << HostOf(settings.operator_address)
-      << ":" << operators << "\",\"metrics\":\"" << HostOf(settings.metrics_address) << ":" << metrics << "\"}\n";
+  out << "{\"agent\":\"" << HostOf(settings.agent_address) << ":" << agent << "\",\"operator\":\""
+      << HostOf(settings.operator_address) << ":" << operators << "\",\"metrics\":\""
+      << HostOf(settings.metrics_address) << ":" << metrics << "\"}\n";
   out.close();
   if (!out || std::rename(temporary.c_str(), file.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat("the address file ", file, " cannot be written"));
@@ -46,8 +49,9 @@ absl::Status WriteAddresses(const std::string& file, const ControllerSettings& s
 }
 
 bool SameAzure(const azure::AzureOptions& a, const azure::AzureOptions& b) {
-  return a.tenant_id == b.tenant_id && a.client_id == b.client_id && a.client_secret_file == b.client_secret_file &&
-         a.arm_endpoint == b.arm_endpoint && a.authority_endpoint == b.authority_endpoint && a.arm_scope == b.arm_scope &&
+  return a.tenant_id == b.tenant_id && a.client_id == b.client_id &&
+         a.client_secret_file == b.client_secret_file && a.arm_endpoint == b.arm_endpoint &&
+         a.authority_endpoint == b.authority_endpoint && a.arm_scope == b.arm_scope &&
          a.blob_endpoint == b.blob_endpoint && a.api_version == b.api_version &&
          a.traffic_manager_api_version == b.traffic_manager_api_version && a.ca_file == b.ca_file;
 }
@@ -59,28 +63,34 @@ std::string NeedsRestart(const ControllerSettings& now, const ControllerSettings
   if (now.operator_address != next.operator_address) return "operatorAddress";
   if (now.metrics_address != next.metrics_address) return "metricsAddress";
   if (now.store_directory != next.store_directory) return "store.directory";
-  if (now.tls.certificate_file != next.tls.certificate_file || now.tls.key_file != next.tls.key_file ||
-      now.tls.ca_file != next.tls.ca_file) {
+  if (now.tls.certificate_file != next.tls.certificate_file ||
+      now.tls.key_file != next.tls.key_file || now.tls.ca_file != next.tls.ca_file) {
     return "tls";
   }
   return "";
 }
 
-// Reads the changed file and puts it in force, or leaves the old configuration and says why. Outlives the loop's last
-// turn.
+// Reads the changed file and puts it in force, or leaves the old configuration and says why.
+// Outlives the loop's last turn.
 class Reloader {
  public:
-  Reloader(AppOptions options, ControllerSettings settings, runtime::ControlLoop& loop, ProcessMetrics& metrics)
-      : options_(std::move(options)), settings_(std::move(settings)), loop_(loop), metrics_(metrics) {
+  Reloader(AppOptions options, ControllerSettings settings, runtime::ControlLoop& loop,
+           ProcessMetrics& metrics)
+      : options_(std::move(options)),
+        settings_(std::move(settings)),
+        loop_(loop),
+        metrics_(metrics) {
     hash_ = settings_.runtime.hash;
     metrics_.ConfigLoaded(hash_, true);
   }
 
   void Reload() {  // one thread: the file watcher's
-    absl::StatusOr<ControllerSettings> next = LoadControllerConfig(options_.config_file, settings_.runtime.generation + 1, options_.insecure);
+    absl::StatusOr<ControllerSettings> next = LoadControllerConfig(
+        options_.config_file, settings_.runtime.generation + 1, options_.insecure);
     if (!next.ok()) return Refuse(next.status());
     if (std::string what = NeedsRestart(settings_, *next); !what.empty()) {
-      return Refuse(absl::FailedPreconditionError(absl::StrCat("a change of ", what, " needs a restart of the controller")));
+      return Refuse(absl::FailedPreconditionError(
+          absl::StrCat("a change of ", what, " needs a restart of the controller")));
     }
     settings_.runtime.generation = next->runtime.generation;
     loop_.Reconfigure(next->runtime, [this, hash = next->runtime.hash](const absl::Status& status) {
@@ -93,7 +103,8 @@ class Reloader {
 
  private:
   void Refuse(const absl::Status& why) {
-    LogError("the changed configuration is refused; the old one stays in force", {{"file", options_.config_file}, {"error", why.message()}});
+    LogError("the changed configuration is refused; the old one stays in force",
+             {{"file", options_.config_file}, {"error", why.message()}});
     {
       MutexLock lock(mutex_);
       metrics_.ConfigLoaded(hash_, false);
@@ -120,20 +131,25 @@ int WaitForSignal() {
   return received;
 }
 
-absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& address, runtime::ControlLoop& loop) {
+absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& address,
+                                                        runtime::ControlLoop& loop) {
   AdminServer::Options admin;
   admin.address = address;
   admin.live = [&loop]() -> AdminServer::Check {
     const absl::Duration idle = loop.Idle();
-    return {idle < kStuck, idle < kStuck ? "ok" : absl::StrCat("the core thread has not turned for ", absl::FormatDuration(idle))};
+    return {idle < kStuck, idle < kStuck ? "ok"
+                                         : absl::StrCat("the core thread has not turned for ",
+                                                        absl::FormatDuration(idle))};
   };
   admin.ready = admin.started = [&loop]() -> AdminServer::Check {
-    return {loop.started(), loop.started() ? "ok" : "the state of the failover groups is being loaded"};
+    return {loop.started(),
+            loop.started() ? "ok" : "the state of the failover groups is being loaded"};
   };
   return AdminServer::Start(std::move(admin));
 }
 
-std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& settings, store::Store& store, std::string identity,
+std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& settings,
+                                               store::Store& store, std::string identity,
                                                metrics::Metrics& metrics) {
   runtime::ControlLoopOptions options;
   options.settings = settings.runtime;
@@ -157,20 +173,25 @@ absl::Status RunController(const AppOptions& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);  // a peer that goes, or a log nobody reads, is an error of one write
 
-  ASSIGN_OR_RETURN(ControllerSettings settings, LoadControllerConfig(options.config_file, 1, options.insecure));
+  ASSIGN_OR_RETURN(ControllerSettings settings,
+                   LoadControllerConfig(options.config_file, 1, options.insecure));
   std::unique_ptr<TlsIdentity> tls;
   if (!options.insecure) {
     ASSIGN_OR_RETURN(tls, TlsIdentity::Load(settings.tls));
     if (tls->Self().kind != "controller") {
-      return absl::InvalidArgumentError(absl::StrCat(settings.tls.certificate_file, ": found the identity ", tls->Self().ToString(),
-                                                     "; allowed: spiffe://<trust domain>/controller/<name>"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          settings.tls.certificate_file, ": found the identity ", tls->Self().ToString(),
+          "; allowed: spiffe://<trust domain>/controller/<name>"));
     }
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<store::Store> store, store::OpenFileStore({settings.store_directory}));
+  ASSIGN_OR_RETURN(std::unique_ptr<store::Store> store,
+                   store::OpenFileStore({settings.store_directory}));
 
   runtime::ControlLoop* loop_for_metrics = nullptr;
-  std::shared_ptr<metrics::Metrics> metrics = metrics::Metrics::Create([&loop_for_metrics] { return loop_for_metrics->Snapshot(); });
-  std::unique_ptr<runtime::ControlLoop> loop = MakeLoop(settings, *store, tls ? tls->Self().ToString() : "insecure", *metrics);
+  std::shared_ptr<metrics::Metrics> metrics =
+      metrics::Metrics::Create([&loop_for_metrics] { return loop_for_metrics->Snapshot(); });
+  std::unique_ptr<runtime::ControlLoop> loop =
+      MakeLoop(settings, *store, tls ? tls->Self().ToString() : "insecure", *metrics);
   loop_for_metrics = loop.get();
   std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
   if (tls != nullptr) {
@@ -182,26 +203,34 @@ absl::Status RunController(const AppOptions& options) {
   intake_options.address = settings.agent_address;
   intake_options.tls = tls.get();
   intake_options.clock = &RealClock();
-  intake_options.sink = [&loop](intake::AgentInput input) { return loop->Receive(std::move(input)); };
-  ASSIGN_OR_RETURN(std::unique_ptr<intake::Intake> intake, intake::Intake::Start(std::move(intake_options)));
+  intake_options.sink = [&loop](intake::AgentInput input) {
+    return loop->Receive(std::move(input));
+  };
+  ASSIGN_OR_RETURN(std::unique_ptr<intake::Intake> intake,
+                   intake::Intake::Start(std::move(intake_options)));
   loop->Start(intake.get());
   operators::OperatorServerOptions operator_options;
   operator_options.address = settings.operator_address;
   operator_options.tls = tls.get();
   operator_options.handlers = loop->OperatorHandlers();
-  absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators = operators::OperatorServer::Start(std::move(operator_options));
+  absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators =
+      operators::OperatorServer::Start(std::move(operator_options));
   absl::StatusOr<std::unique_ptr<AdminServer>> admin = StartAdmin(settings.metrics_address, *loop);
   absl::Status status = operators.ok() ? admin.status() : operators.status();
   if (status.ok()) {
-    for (const std::weak_ptr<prometheus::Collectable>& collectable : metrics->collectables()) (*admin)->AddMetrics(collectable);
+    for (const std::weak_ptr<prometheus::Collectable>& collectable : metrics->collectables())
+      (*admin)->AddMetrics(collectable);
     (*admin)->AddMetrics(process->collectable());
-    status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(), (*admin)->port());
+    status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(),
+                            (*admin)->port());
   }
   Reloader reloader(options, settings, *loop, *process);
   if (status.ok()) {
     FileWatcher watcher({options.config_file}, [&reloader] { reloader.Reload(); });
-    LogInfo("controller started", {{"version", FAILOVER_VERSION}, {"groups", static_cast<int>(settings.runtime.groups.size())},
-                                   {"agent_port", intake->port()}, {"operator_port", (*operators)->port()},
+    LogInfo("controller started", {{"version", FAILOVER_VERSION},
+                                   {"groups", static_cast<int>(settings.runtime.groups.size())},
+                                   {"agent_port", intake->port()},
+                                   {"operator_port", (*operators)->port()},
                                    {"metrics_port", (*admin)->port()}});
     LogInfo("stopping", {{"signal", WaitForSignal()}});
   }

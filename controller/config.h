@@ -17,12 +17,14 @@ struct ControllerSettings {
   std::string agent_address, operator_address, metrics_address, store_directory;
 };
 
-// Reads and checks `file`. Errors: every problem at once, one a line, "FILE:LINE: PATH: found …; allowed: …".
-// `insecure`: TLS files may be absent and addresses must be loopback.
-absl::StatusOr<ControllerSettings> LoadControllerConfig(const std::string& file, uint64_t generation, bool insecure);
+// Reads and checks `file`. Errors: every problem at once, one a line, "FILE:LINE: PATH: found …;
+// allowed: …". `insecure`: TLS files may be absent and addresses must be loopback.
+absl::StatusOr<ControllerSettings> LoadControllerConfig(const std::string& file,
+                                                        uint64_t generation, bool insecure);
 
-// What --check-config prints for a valid file: per group the worst-case detection and its floor, the sync cycle
-// against the RPO objective, the unready share of a standby, then warnings (every timing value below its default).
+// What --check-config prints for a valid file: per group the worst-case detection and its floor,
+// the sync cycle against the RPO objective, the unready share of a standby, then warnings (every
+// timing value below its default).
 std::string ConfigReport(const ControllerSettings& settings);
 }  // namespace failover
 

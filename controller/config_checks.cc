@@ -19,7 +19,8 @@ namespace failover {
 namespace {
 
 constexpr size_t kMaxPattern = 1000;
-constexpr absl::string_view kNameAllowed = "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit";
+constexpr absl::string_view kNameAllowed =
+    "1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit";
 
 }  // namespace
 
@@ -35,7 +36,8 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   return proto;
 }
 
-ConfigChecker::ConfigChecker(std::string file, bool insecure, const ConfigPlaces& places, ConfigProblems& problems)
+ConfigChecker::ConfigChecker(std::string file, bool insecure, const ConfigPlaces& places,
+                             ConfigProblems& problems)
     : directory_(std::filesystem::path(file).parent_path().string()),
       insecure_(insecure),
       places_(places),
@@ -70,7 +72,8 @@ void ConfigChecker::Say(const std::string& path, absl::string_view what) {
   if (!Reported(path)) problems_.Add(places_, path, what);
 }
 
-void ConfigChecker::Wrong(const std::string& path, absl::string_view value, absl::string_view allowed) {
+void ConfigChecker::Wrong(const std::string& path, absl::string_view value,
+                          absl::string_view allowed) {
   Say(path, absl::StrCat("found \"", CutText(value, 200), "\"; allowed: ", allowed));
 }
 
@@ -78,7 +81,8 @@ void ConfigChecker::Missing(const std::string& path, absl::string_view allowed) 
   Say(path, absl::StrCat("found nothing; allowed: ", allowed));
 }
 
-bool ConfigChecker::Require(const std::string& path, absl::string_view value, bool ok, absl::string_view allowed) {
+bool ConfigChecker::Require(const std::string& path, absl::string_view value, bool ok,
+                            absl::string_view allowed) {
   if (value.empty()) {
     Missing(path, allowed);
     return false;
@@ -96,15 +100,18 @@ void ConfigChecker::Unique(const std::string& path, absl::string_view value, abs
   if (key.empty()) return;
   const auto [first, fresh] = seen.emplace(std::string(key), path);
   if (fresh) return;
-  Say(path, absl::StrCat("found \"", CutText(value, 200), "\" again, as in ", first->second, "; allowed: ", allowed));
+  Say(path, absl::StrCat("found \"", CutText(value, 200), "\" again, as in ", first->second,
+                         "; allowed: ", allowed));
 }
 
 void ConfigChecker::Range(const std::string& path, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) Wrong(path, absl::StrCat(value), absl::StrCat(low, " to ", high));
+  if (value < low || value > high)
+    Wrong(path, absl::StrCat(value), absl::StrCat(low, " to ", high));
 }
 
-void ConfigChecker::Range(const std::string& path, bool present, const google::protobuf::Duration& value,
-                          absl::Duration low, absl::Duration high) {
+void ConfigChecker::Range(const std::string& path, bool present,
+                          const google::protobuf::Duration& value, absl::Duration low,
+                          absl::Duration high) {
   if (!present) return;
   const absl::Duration duration = FromProto(value);
   if (duration >= low && duration <= high) return;
@@ -114,18 +121,22 @@ void ConfigChecker::Range(const std::string& path, bool present, const google::p
 
 void ConfigChecker::Url(const std::string& path, const std::string& value) {
   UrlParts parts;
-  if (value.size() > 2048) return Say(path, "found a URL of more than 2048 bytes; allowed: at most 2048");
+  if (value.size() > 2048)
+    return Say(path, "found a URL of more than 2048 bytes; allowed: at most 2048");
   const absl::Status status = ParseUrl(value, parts);
   if (!status.ok()) Say(path, status.message());
 }
 
 void ConfigChecker::Regex(const std::string& path, const std::string& value) {
   if (value.size() > kMaxPattern) {
-    return Say(path, absl::StrCat("found ", value.size(), " bytes; allowed: a regular expression of at most ", kMaxPattern));
+    return Say(path,
+               absl::StrCat("found ", value.size(),
+                            " bytes; allowed: a regular expression of at most ", kMaxPattern));
   }
   const RE2 pattern(value, RE2::Quiet);
   if (!pattern.ok()) {
-    Wrong(path, value, absl::StrCat("a regular expression in RE2's syntax (", pattern.error(), ")"));
+    Wrong(path, value,
+          absl::StrCat("a regular expression in RE2's syntax (", pattern.error(), ")"));
   }
 }
 
@@ -134,7 +145,8 @@ bool ConfigChecker::File(const std::string& path, const std::string& value, absl
   if (!Require(path, value, true, what)) return false;
   const absl::StatusOr<std::string> text = ReadSecretFile(Resolve(value));
   if (!text.ok()) {
-    Say(path, absl::StrCat("found \"", CutText(value, 200), "\" (", text.status().message(), "); allowed: ", what));
+    Say(path, absl::StrCat("found \"", CutText(value, 200), "\" (", text.status().message(),
+                           "); allowed: ", what));
     return false;
   }
   if (content != nullptr) *content = *text;
@@ -156,11 +168,13 @@ void CheckAddress(const std::string& path, const std::string& given, int default
     return check.Wrong(path, value, "HOST:PORT, port 0 to 65535, an IPv6 address in brackets");
   }
   if (check.insecure() && !IsLoopback(mine.host)) {
-    return check.Wrong(path, value, "with --insecure a loopback address only: 127.0.0.1, [::1] or localhost");
+    return check.Wrong(path, value,
+                       "with --insecure a loopback address only: 127.0.0.1, [::1] or localhost");
   }
   for (const Listener& other : listeners) {
     const auto any = [](const std::string& host) { return host == "0.0.0.0" || host == "::"; };
-    if (mine.port != 0 && mine.port == other.port && (mine.host == other.host || any(mine.host) || any(other.host))) {
+    if (mine.port != 0 && mine.port == other.port &&
+        (mine.host == other.host || any(mine.host) || any(other.host))) {
       check.Wrong(path, value, absl::StrCat("another address than ", other.path));
     }
   }
@@ -169,13 +183,17 @@ void CheckAddress(const std::string& path, const std::string& given, int default
 
 void CheckTls(const v1::ControllerConfig& config, ConfigChecker& check) {
   if (!config.has_tls()) {
-    if (!check.insecure()) check.Missing("tls", "a section with certificateFile, keyFile and caFile (or --insecure)");
+    if (!check.insecure())
+      check.Missing("tls", "a section with certificateFile, keyFile and caFile (or --insecure)");
     return;
   }
   const v1::TlsConfig& tls = config.tls();
-  check.File("tls.certificateFile", tls.certificate_file(), "a readable PEM file with the controller's certificate");
-  check.File("tls.keyFile", tls.key_file(), "a readable PEM file with the certificate's private key");
-  check.File("tls.caFile", tls.ca_file(), "a readable PEM file with the authority of agents and operators");
+  check.File("tls.certificateFile", tls.certificate_file(),
+             "a readable PEM file with the controller's certificate");
+  check.File("tls.keyFile", tls.key_file(),
+             "a readable PEM file with the certificate's private key");
+  check.File("tls.caFile", tls.ca_file(),
+             "a readable PEM file with the authority of agents and operators");
   if (!tls.controller_identity().empty()) {
     check.Wrong("tls.controllerIdentity", tls.controller_identity(),
                 "nothing: agents and failoverctl say which controller they expect");
@@ -197,7 +215,8 @@ void CheckEndpoint(const std::string& path, const std::string& value, ConfigChec
 
 void CheckCertificates(const std::string& path, const std::string& value, ConfigChecker& check) {
   std::string pem;
-  if (value.empty() || !check.File(path, value, "a readable PEM file of certificates", &pem)) return;
+  if (value.empty() || !check.File(path, value, "a readable PEM file of certificates", &pem))
+    return;
   if (!absl::StrContains(pem, "-----BEGIN CERTIFICATE-----")) {
     check.Wrong(path, value, "a PEM file with at least one certificate");
   }
@@ -208,23 +227,28 @@ void CheckAzure(const v1::AzureSpec& azure, ConfigChecker& check) {
   check.Require("azure.tenantId", azure.tenant_id(), IsDirectoryId(azure.tenant_id(), true),
                 "the directory's id or domain");
   check.Require("azure.clientId", azure.client_id(), IsDirectoryId(azure.client_id(), false), kId);
-  check.File("azure.clientSecretFile", azure.client_secret_file(), "a readable file with the client secret");
+  check.File("azure.clientSecretFile", azure.client_secret_file(),
+             "a readable file with the client secret");
   CheckEndpoint("azure.armEndpoint", azure.arm_endpoint(), check);
   CheckEndpoint("azure.authorityEndpoint", azure.authority_endpoint(), check);
   if (const std::string& scope = azure.arm_scope(); !scope.empty()) {
-    check.Require("azure.armScope", scope, absl::EndsWith(scope, "/.default") && IsHeaderValue(scope) &&
-                  !absl::StrContains(scope, ' '), "a scope ending in /.default");
+    check.Require("azure.armScope", scope,
+                  absl::EndsWith(scope, "/.default") && IsHeaderValue(scope) &&
+                      !absl::StrContains(scope, ' '),
+                  "a scope ending in /.default");
   }
   if (const std::string& blob = azure.blob_endpoint(); !blob.empty()) {
     if (!absl::StrContains(blob, "{account}")) {
       check.Wrong("azure.blobEndpoint", blob, "a URL with {account} in it");
     } else {
-      CheckEndpoint("azure.blobEndpoint", absl::StrReplaceAll(blob, {{"{account}", "account"}}), check);
+      CheckEndpoint("azure.blobEndpoint", absl::StrReplaceAll(blob, {{"{account}", "account"}}),
+                    check);
     }
   }
   constexpr absl::string_view kVersion = "YYYY-MM-DD or YYYY-MM-DD-preview";
-  for (const auto& [path, value] : {std::pair("azure.apiVersion", azure.api_version()),
-                                    std::pair("azure.trafficManagerApiVersion", azure.traffic_manager_api_version())}) {
+  for (const auto& [path, value] :
+       {std::pair("azure.apiVersion", azure.api_version()),
+        std::pair("azure.trafficManagerApiVersion", azure.traffic_manager_api_version())}) {
     if (!value.empty()) check.Require(path, value, IsApiVersion(value), kVersion);
   }
   CheckCertificates("azure.caFile", azure.ca_file(), check);
@@ -235,8 +259,10 @@ void CheckTiming(const v1::TimingSpec& timing, ConfigChecker& check) {
   if (timing.has_verify_reads_per_second()) {
     check.Range("timing.verifyReadsPerSecond", timing.verify_reads_per_second(), 1, 1000);
   }
-  check.Range("timing.ambiguityWait", timing.has_ambiguity_wait(), timing.ambiguity_wait(), kShort, kDay);
-  check.Range("timing.ambiguityWatch", timing.has_ambiguity_watch(), timing.ambiguity_watch(), kShort, kDay);
+  check.Range("timing.ambiguityWait", timing.has_ambiguity_wait(), timing.ambiguity_wait(), kShort,
+              kDay);
+  check.Range("timing.ambiguityWatch", timing.has_ambiguity_watch(), timing.ambiguity_watch(),
+              kShort, kDay);
   check.Range("timing.freezeHold", timing.has_freeze_hold(), timing.freeze_hold(), kShort, kDay);
   check.Range("timing.freezeThaw", timing.has_freeze_thaw(), timing.freeze_thaw(), kShort, kDay);
 }
@@ -253,7 +279,8 @@ void CheckController(const v1::ControllerConfig& config, ConfigChecker& check) {
   CheckAddress("agentAddress", config.agent_address(), kAgentPort, listeners, check);
   CheckAddress("operatorAddress", config.operator_address(), kOperatorPort, listeners, check);
   CheckAddress("metricsAddress", config.metrics_address(), kMetricsPort, listeners, check);
-  if (config.store().directory().empty()) check.Missing("store.directory", "the directory for durable state");
+  if (config.store().directory().empty())
+    check.Missing("store.directory", "the directory for durable state");
   CheckTls(config, check);
   CheckAzure(config.azure(), check);
   CheckTiming(config.timing(), check);

@@ -16,11 +16,12 @@ namespace failover {
 absl::Duration FromProto(const google::protobuf::Duration& duration);
 google::protobuf::Duration ToProto(absl::Duration duration);
 
-// Collects what is wrong with a parsed configuration file. Values that the parser already complained about
-// are not judged a second time.
+// Collects what is wrong with a parsed configuration file. Values that the parser already
+// complained about are not judged a second time.
 class ConfigChecker {
  public:
-  ConfigChecker(std::string file, bool insecure, const ConfigPlaces& places, ConfigProblems& problems);
+  ConfigChecker(std::string file, bool insecure, const ConfigPlaces& places,
+                ConfigProblems& problems);
 
   bool insecure() const { return insecure_; }
   // `path` as the configuration means it: relative to the file's directory.
@@ -30,7 +31,8 @@ class ConfigChecker {
   void Wrong(const std::string& path, absl::string_view value, absl::string_view allowed);
   void Missing(const std::string& path, absl::string_view allowed);
   // False and Missing or Wrong when `value` is empty or not `ok`.
-  bool Require(const std::string& path, absl::string_view value, bool ok, absl::string_view allowed);
+  bool Require(const std::string& path, absl::string_view value, bool ok,
+               absl::string_view allowed);
 
   void Name(const std::string& path, const std::string& value);
   // `key` is what is compared, `value` what the file says. The first path is remembered in `seen`.
@@ -38,12 +40,13 @@ class ConfigChecker {
               std::map<std::string, std::string>& seen, absl::string_view allowed);
   void Range(const std::string& path, int64_t value, int64_t low, int64_t high);
   // Does nothing when `present` is false.
-  void Range(const std::string& path, bool present, const google::protobuf::Duration& value, absl::Duration low,
-             absl::Duration high);
+  void Range(const std::string& path, bool present, const google::protobuf::Duration& value,
+             absl::Duration low, absl::Duration high);
   void Url(const std::string& path, const std::string& value);
   void Regex(const std::string& path, const std::string& value);
   // Readable, not empty. `content` (optional) receives it.
-  bool File(const std::string& path, const std::string& value, absl::string_view what, std::string* content = nullptr);
+  bool File(const std::string& path, const std::string& value, absl::string_view what,
+            std::string* content = nullptr);
 
  private:
   bool Reported(absl::string_view path) const;

@@ -9,7 +9,8 @@ namespace failover {
 
 // The forms of single values in a configuration file. Pure.
 
-// 1 to 63 of a–z, 0–9 and '-', neither first nor last a '-': names of groups, services, probes and regions.
+// 1 to 63 of a–z, 0–9 and '-', neither first nor last a '-': names of groups, services, probes and
+// regions.
 bool IsName(absl::string_view text);
 // A DNS name or an IP address, without port.
 bool IsHostName(absl::string_view text);
@@ -29,7 +30,8 @@ bool IsStorageAccount(absl::string_view text);
 bool IsContainer(absl::string_view text);
 // Of a Traffic Manager endpoint.
 bool IsEndpointName(absl::string_view text);
-// /subscriptions/ID/resourceGroups/NAME/providers/NAMESPACE/TYPE/NAME; the words in any case, as ARM reads them.
+// /subscriptions/ID/resourceGroups/NAME/providers/NAMESPACE/TYPE/NAME; the words in any case, as
+// ARM reads them.
 bool IsResourceId(absl::string_view text, absl::string_view name_space, absl::string_view type);
 
 }  // namespace failover

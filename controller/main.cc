@@ -9,7 +9,8 @@
 
 namespace {
 
-constexpr char kHelp[] = R"(failover-controller: decides by quorum, keeps standby API Management services in step, moves traffic
+constexpr char kHelp[] =
+    R"(failover-controller: decides by quorum, keeps standby API Management services in step, moves traffic
 
   failover-controller --config FILE [--insecure] [--address-file FILE] [--log-format json|text] [--log-level LEVEL]
   failover-controller --check-config FILE [--insecure]
@@ -29,7 +30,8 @@ int UsageError(const std::string& what) {
 }
 
 int CheckConfig(const std::string& file, bool insecure) {
-  const absl::StatusOr<failover::ControllerSettings> settings = failover::LoadControllerConfig(file, 1, insecure);
+  const absl::StatusOr<failover::ControllerSettings> settings =
+      failover::LoadControllerConfig(file, 1, insecure);
   if (!settings.ok()) {
     std::fprintf(stderr, "%s\n", std::string(settings.status().message()).c_str());
     return 1;
@@ -53,7 +55,8 @@ int main(int argc, char** argv) {
       options.insecure = true;
       continue;
     }
-    if (!absl::StartsWith(flag, "--")) return UsageError("found \"" + flag + "\"; allowed: flags only");
+    if (!absl::StartsWith(flag, "--"))
+      return UsageError("found \"" + flag + "\"; allowed: flags only");
     if (i + 1 >= argc) return UsageError(flag + " needs a value, or is unknown");
     const std::string value = argv[++i];
     if (flag == "--config") {
@@ -64,13 +67,15 @@ int main(int argc, char** argv) {
       options.address_file = value;
     } else if (flag == "--log-format" && (value == "json" || value == "text")) {
       format = value == "json" ? failover::LogFormat::kJson : failover::LogFormat::kText;
-    } else if (flag == "--log-level" && (value == "debug" || value == "info" || value == "warning" || value == "error")) {
-      level = value == "debug"  ? failover::LogLevel::kDebug
-              : value == "info" ? failover::LogLevel::kInfo
+    } else if (flag == "--log-level" &&
+               (value == "debug" || value == "info" || value == "warning" || value == "error")) {
+      level = value == "debug"   ? failover::LogLevel::kDebug
+              : value == "info"  ? failover::LogLevel::kInfo
               : value == "error" ? failover::LogLevel::kError
                                  : failover::LogLevel::kWarning;
     } else if (flag == "--log-format" || flag == "--log-level") {
-      return UsageError("found " + flag + " \"" + value + "\"; allowed: " + (flag == "--log-format" ? "json, text" : "debug, info, warning, error"));
+      return UsageError("found " + flag + " \"" + value + "\"; allowed: " +
+                        (flag == "--log-format" ? "json, text" : "debug, info, warning, error"));
     } else {
       return UsageError("found the unknown flag " + flag);
     }

@@ -39,11 +39,10 @@ struct GroupAzure {
   std::string fingerprint_key;
 };
 
-// Per call, for metrics: api is arm, apim, storage, entra or trafficmanager; code a status, "timeout" or
-// "connect_error". Called on the worker's thread.
+// Per call, for metrics: api is arm, apim, storage, entra or trafficmanager; code a status,
+// "timeout" or "connect_error". Called on the worker's thread.
 using CallObserver = std::function<void(const std::string& api, const std::string& operation,
                                         const std::string& code, absl::Duration took)>;
-
 
 // What all workers share. Thread-safe after construction.
 class AzureShared {
@@ -62,15 +61,15 @@ class AzureShared {
   std::unique_ptr<Data> data_;
 };
 
-// Carries commands out, one at a time, blocking: one Worker and one HttpClient per lane thread, so that
-// connections and TLS stay warm and no lane waits for another (design.md §3).
+// Carries commands out, one at a time, blocking: one Worker and one HttpClient per lane thread, so
+// that connections and TLS stay warm and no lane waits for another (design.md §3).
 class Worker {
  public:
   Worker(AzureShared& shared, std::unique_ptr<HttpClient> http, std::stop_token stop);
   ~Worker();
-  // The event that answers `command`; none for commands that are not Azure's (RequestBurst, Reply, Note).
-  // `now_steady` of FingerprintRead etc. come from the clock. A send_by in the past gives kNotSent.
-  // Crash points: before and after each request that changes something.
+  // The event that answers `command`; none for commands that are not Azure's (RequestBurst, Reply,
+  // Note). `now_steady` of FingerprintRead etc. come from the clock. A send_by in the past gives
+  // kNotSent. Crash points: before and after each request that changes something.
   std::optional<core::Event> CarryOut(const std::string& group, const core::Command& command);
   // For `sync diff`: canonical entities of a service.
   absl::StatusOr<core::Entities> ReadEntities(const std::string& group, const std::string& service);
@@ -82,7 +81,8 @@ class Worker {
   std::unique_ptr<State> state_;
 };
 
-// Kinds of configuration that no comparison and no backup covers, in words, for `check` and the README.
+// Kinds of configuration that no comparison and no backup covers, in words, for `check` and the
+// README.
 const std::vector<std::string>& NotCompared();
 
 }  // namespace failover::azure

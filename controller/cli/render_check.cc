@@ -44,8 +44,10 @@ bool Misses(int64_t objective_ms, int64_t value_ms) {
 
 std::string RtoLines(const v1::GroupStatus& group, const View& view) {
   if (group.detection_bound_ms() < 0) {
-    return Field(view, "detection",
-                 "never: every probe region lies in the active service's or the controller's region", Tone::kBad);
+    return Field(
+        view, "detection",
+        "never: every probe region lies in the active service's or the controller's region",
+        Tone::kBad);
   }
   std::string lines = Field(view, "detection",
                             absl::StrCat("worst case ", Span(group.detection_bound_ms()),
@@ -56,9 +58,9 @@ std::string RtoLines(const v1::GroupStatus& group, const View& view) {
                                       Objective(group.rto_objective_ms(), -1)),
                          Tone::kWarn);
   }
-  std::string text =
-      absl::StrCat("forecast ", Span(group.forecast_rto_ms()), " at worst = detect ",
-                   Span(group.detection_bound_ms()), " + dwell beyond it ", Span(group.min_down_ms()));
+  std::string text = absl::StrCat("forecast ", Span(group.forecast_rto_ms()), " at worst = detect ",
+                                  Span(group.detection_bound_ms()), " + dwell beyond it ",
+                                  Span(group.min_down_ms()));
   if (group.forecast_switch_ms() > 0)
     absl::StrAppend(&text, " + switch ", Span(group.forecast_switch_ms()));
   if (group.has_public_url())

@@ -15,9 +15,9 @@
 namespace failover::core {
 
 // What the core wants done. The shell carries each out once and answers with the event named beside
-// it, quoting `call`. Commands marked (held) change the world or acknowledge: the shell releases them
-// only when every record requested up to and including the same step is durable, and drops one whose
-// `send_by` has passed before its first byte (answering kNotSent).
+// it, quoting `call`. Commands marked (held) change the world or acknowledge: the shell releases
+// them only when every record requested up to and including the same step is durable, and drops one
+// whose `send_by` has passed before its first byte (answering kNotSent).
 
 struct StartBackup {  // (held) → OperationStarted
   uint64_t call = 0;
@@ -97,7 +97,8 @@ struct RequestBurst {  // ask agents of these regions to probe this service now;
 struct Reply {
   uint64_t order_id = 0;
   bool ok = true;
-  std::string text;  // a sentence for the operator: what was done, or what stands in the way and what clears it
+  std::string text;  // a sentence for the operator: what was done, or what stands in the way and
+                     // what clears it
 };
 // Something an operator should find in the log; `severity` 0 info, 1 warning, 2 error.
 struct Note {
@@ -106,9 +107,10 @@ struct Note {
   std::string reference;
 };
 
-using Command = std::variant<StartBackup, StartRestore, PollOperation, InspectOperation, RunPreflight, CheckBlob,
-                             WriteManifest, ReadManifest, ReadFingerprint, WriteFence, ReadFence, ReadTraffic,
-                             SetEndpoint, CheckSwitchPath, RequestBurst, Reply, Note>;
+using Command =
+    std::variant<StartBackup, StartRestore, PollOperation, InspectOperation, RunPreflight,
+                 CheckBlob, WriteManifest, ReadManifest, ReadFingerprint, WriteFence, ReadFence,
+                 ReadTraffic, SetEndpoint, CheckSwitchPath, RequestBurst, Reply, Note>;
 
 struct Commands {
   std::vector<Command> list;  // in order

@@ -10,8 +10,8 @@
 
 namespace failover::core {
 
-// One failover group's configuration, validated and with defaults applied (controller/config.cc). The
-// index of a service, probe or region in these lists is its name inside the core.
+// One failover group's configuration, validated and with defaults applied (controller/config.cc).
+// The index of a service, probe or region in these lists is its name inside the core.
 
 enum class Mode { kObserve, kManual, kApprove, kAutomatic };
 
@@ -22,7 +22,8 @@ struct ServiceConfig {
 
 struct ProbeConfig {
   std::string name;
-  std::string definition;  // everything about the probe as text: a change of it resets the group's votes
+  std::string
+      definition;  // everything about the probe as text: a change of it resets the group's votes
   absl::Duration interval, timeout;
   int failure_threshold = 3;
   int success_threshold = 6;
@@ -61,9 +62,9 @@ struct GroupConfig {
   absl::Duration max_data_loss = absl::InfiniteDuration();
   bool drift_blocks = false;  // onDrift: block
 
-  std::string public_url;          // empty: RTO ends at `switch`
-  std::string served_by_header;    // empty: by address
-  bool has_traffic = false;        // a traffic section exists; without it nothing can be switched
+  std::string public_url;        // empty: RTO ends at `switch`
+  std::string served_by_header;  // empty: by address
+  bool has_traffic = false;      // a traffic section exists; without it nothing can be switched
 
   absl::Duration sync_interval = absl::ZeroDuration();  // zero: no sync section, nothing is synced
   StorageConfig storage;

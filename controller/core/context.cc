@@ -16,7 +16,8 @@ constexpr size_t kMaxHistoryText = 700;
 void Context::History(absl::string_view kind, std::string text, absl::string_view outcome,
                       absl::string_view reference, absl::string_view who) {
   v1::GroupRecord& r = record();
-  const uint64_t sequence = r.history_size() == 0 ? 1 : r.history(r.history_size() - 1).sequence() + 1;
+  const uint64_t sequence =
+      r.history_size() == 0 ? 1 : r.history(r.history_size() - 1).sequence() + 1;
   v1::HistoryEntry* entry = r.add_history();
   entry->set_sequence(sequence);
   entry->set_at_ms(wall_ms());
@@ -28,7 +29,8 @@ void Context::History(absl::string_view kind, std::string text, absl::string_vie
   entry->set_outcome(std::string(outcome));
   entry->set_reference(std::string(reference));
   entry->set_who(CutUtf8(who, 200));
-  if (r.history_size() > kMaxHistory) r.mutable_history()->DeleteSubrange(0, r.history_size() - kMaxHistory);
+  if (r.history_size() > kMaxHistory)
+    r.mutable_history()->DeleteSubrange(0, r.history_size() - kMaxHistory);
   Persist();
 }
 
@@ -72,11 +74,14 @@ void MakeActive(v1::ServiceRecord& service) {
 
 void CapRecoveryPoints(v1::GroupRecord& record, const std::string& active) {
   for (const v1::ServiceRecord& service : record.services()) {
-    if (service.name() == active && service.recovery_point_ms() != 0 && !service.content_unverified()) return;
+    if (service.name() == active && service.recovery_point_ms() != 0 &&
+        !service.content_unverified())
+      return;
   }
   int64_t newest = 0;
   for (const v1::BackupRecord& backup : record.backups()) {
-    if (backup.service() == active && backup.purpose() == "sync") newest = std::max(newest, backup.started_ms());
+    if (backup.service() == active && backup.purpose() == "sync")
+      newest = std::max(newest, backup.started_ms());
   }
   for (v1::ServiceRecord& service : *record.mutable_services()) {
     if (service.name() == active || service.recovery_point_ms() <= newest) continue;
@@ -106,8 +111,10 @@ bool IsOpen(const v1::Operation& operation) {
 }
 
 bool IsOpen(const v1::Failover& failover) {
-  return failover.stage() == v1::FAILOVER_STAGE_DECIDED || failover.stage() == v1::FAILOVER_STAGE_ENABLING ||
-         failover.stage() == v1::FAILOVER_STAGE_DISABLING || failover.stage() == v1::FAILOVER_STAGE_CONFIRMING;
+  return failover.stage() == v1::FAILOVER_STAGE_DECIDED ||
+         failover.stage() == v1::FAILOVER_STAGE_ENABLING ||
+         failover.stage() == v1::FAILOVER_STAGE_DISABLING ||
+         failover.stage() == v1::FAILOVER_STAGE_CONFIRMING;
 }
 
 bool IsOpen(const v1::SyncRun& run) {
@@ -148,13 +155,15 @@ absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind) {
 }
 
 absl::Duration RpoNow(const v1::ServiceRecord& standby, absl::Time now) {
-  if (standby.recovery_point_ms() == 0 || standby.content_unverified()) return absl::InfiniteDuration();
+  if (standby.recovery_point_ms() == 0 || standby.content_unverified())
+    return absl::InfiniteDuration();
   return std::max(absl::ZeroDuration(), now - absl::FromUnixMillis(standby.recovery_point_ms()));
 }
 
 v1::Rto RtoOf(const v1::Failover& failover) {
   // Each moment is at least the one before it: clocks may have been set in between.
-  int64_t start = failover.last_good_ms() != 0 ? failover.last_good_ms() : failover.first_failed_ms();
+  int64_t start =
+      failover.last_good_ms() != 0 ? failover.last_good_ms() : failover.first_failed_ms();
   if (start == 0) start = failover.decided_ms();
   const int64_t down = std::max(start, failover.down_ms());
   const int64_t sent = std::max(down, failover.enable_sent_ms());
@@ -166,7 +175,10 @@ v1::Rto RtoOf(const v1::Failover& failover) {
   rto.set_switch_ms(switched - sent);
   rto.set_visible_ms(visible - switched);
   rto.set_total_ms(visible - start);
-  rto.set_width_ms(failover.last_good_ms() == 0 ? 0 : std::max<int64_t>(0, failover.first_failed_ms() - failover.last_good_ms()));
+  rto.set_width_ms(
+      failover.last_good_ms() == 0
+          ? 0
+          : std::max<int64_t>(0, failover.first_failed_ms() - failover.last_good_ms()));
   rto.set_proved(failover.proved());
   rto.set_to_switch_only(failover.visible_ms() == 0);
   return rto;
@@ -176,7 +188,8 @@ std::string Describe(const v1::AzureError& error) {
   std::string text = error.http_status() != 0 ? absl::StrCat("HTTP ", error.http_status()) : "";
   if (!error.code().empty()) absl::StrAppend(&text, text.empty() ? "" : " ", error.code());
   if (!error.message().empty()) absl::StrAppend(&text, text.empty() ? "" : ": ", error.message());
-  if (!error.request_id().empty()) absl::StrAppend(&text, " (x-ms-request-id ", error.request_id(), ")");
+  if (!error.request_id().empty())
+    absl::StrAppend(&text, " (x-ms-request-id ", error.request_id(), ")");
   return text.empty() ? "no details" : text;
 }
 

@@ -74,8 +74,9 @@ struct Context : Look {
 
 // A service that becomes active: its own content is the truth now, whatever it held as a standby.
 void MakeActive(v1::ServiceRecord& service);
-// Before `active` becomes active with content that is not a verified backup of ours: the other standbys hold nothing newer
-// of it than the last backup that was made of it, whatever they hold of another service.
+// Before `active` becomes active with content that is not a verified backup of ours: the other
+// standbys hold nothing newer of it than the last backup that was made of it, whatever they hold of
+// another service.
 void CapRecoveryPoints(v1::GroupRecord& record, const std::string& active);
 // At most `bytes` bytes of valid UTF-8, cut between characters.
 std::string CutUtf8(absl::string_view text, size_t bytes);
@@ -89,7 +90,8 @@ const v1::Operation* OpenOperationOn(const v1::GroupRecord& record, const std::s
 v1::Operation* FindOperation(v1::GroupRecord& record, const std::string& id);
 // Nearest-rank 95th percentile of the last 20 successful ones; zero without history.
 absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind);
-// RPO now of a standby (design.md §6.10, by recovery point): never flatters; Infinite when it holds nothing.
+// RPO now of a standby (design.md §6.10, by recovery point): never flatters; Infinite when it holds
+// nothing.
 absl::Duration RpoNow(const v1::ServiceRecord& standby, absl::Time now);
 // By phase, as far as the failover has come.
 v1::Rto RtoOf(const v1::Failover& failover);

@@ -2,33 +2,40 @@
 
 #include <algorithm>
 
-// The arithmetic. I interval, T timeout, F failureThreshold, R probe regions, Q quorum, c burst spacing.
+// The arithmetic. I interval, T timeout, F failureThreshold, R probe regions, Q quorum, c burst
+// spacing.
 //
-// Waiting. The regions' phases are spread evenly over I, so after any moment the j-th region to begin a probe
-// does so within j·I/R. A region's probe that was already under way may still have been answered.
+// Waiting. The regions' phases are spread evenly over I, so after any moment the j-th region to
+// begin a probe does so within j·I/R. A region's probe that was already under way may still have
+// been answered.
 //
-// How many regions. The verdict needs Q `down` votes, one of them from outside the active service's and the
-// controller's region. With n probe regions inside those two, the worst order has the insiders first: k =
-// max(Q, n + 1) regions. A probe region in the active service's Azure region is lost with it and stays
-// silent: its slot passes unused, so Q + 1 slots must pass. (Losing the controller's region as well is not this
-// bound's business: then there is no controller.) If Q = R, such a loss can never be detected; the bound then is
-// the one of an outage that leaves the agent alive, and --check-config warns.
+// How many regions. The verdict needs Q `down` votes, one of them from outside the active service's
+// and the controller's region. With n probe regions inside those two, the worst order has the
+// insiders first: k = max(Q, n + 1) regions. A probe region in the active service's Azure region is
+// lost with it and stays silent: its slot passes unused, so Q + 1 slots must pass. (Losing the
+// controller's region as well is not this bound's business: then there is no controller.) If Q = R,
+// such a loss can never be detected; the bound then is the one of an outage that leaves the agent
+// alive, and --check-config warns.
 //
 // One region. It votes `down` after F failures in a row, by the faster of
 //   cadence   its F regular probes:          (F−1)·I + T
-//   burst     on its first failure (T) it probes again at once, F−1 times, begun at most min(c, T) apart:
+//   burst     on its first failure (T) it probes again at once, F−1 times, begun at most min(c, T)
+//   apart:
 //             T + (F−2)·min(c, T) + T        (F = 1: T)
-// A hang is the worst kind: every failure takes T; a refused connection fails at once. That the controller also asks
-// all other regions to burst makes it faster still but is not relied upon: the request is rate-limited and
-// travels the network.
+// A hang is the worst kind: every failure takes T; a refused connection fails at once. That the
+// controller also asks all other regions to burst makes it faster still but is not relied upon: the
+// request is rate-limited and travels the network.
 //
 //   worst = k·I/R + min(cadence, burst)
 //
-// Floor. Insurance taken away (F = 1), and every region asked to probe at once when the first one fails: a hang
-// shows after T in the regions' own probes, or after T in the first and T again in those asked:
-//   floor = min(k·I/R + T, first·I/R + 2·T)      first = 1, or 2 if the first slot may be a lost region's
+// Floor. Insurance taken away (F = 1), and every region asked to probe at once when the first one
+// fails: a hang shows after T in the regions' own probes, or after T in the first and T again in
+// those asked:
+//   floor = min(k·I/R + T, first·I/R + 2·T)      first = 1, or 2 if the first slot may be a lost
+//   region's
 //
-// Not in it, because no configuration knows it: the way of a result from agent to controller (milliseconds).
+// Not in it, because no configuration knows it: the way of a result from agent to controller
+// (milliseconds).
 
 namespace failover::core {
 namespace {
@@ -108,20 +115,22 @@ DetectionBounds DetectionOf(const GroupConfig& config) {
   const absl::Duration slot = probe.interval / static_cast<int64_t>(config.probe_regions.size());
   DetectionBounds bounds;
   bounds.worst = slots.needed * slot + RegionWorst(probe);
-  bounds.floor = std::min(slots.needed * slot + probe.timeout, slots.first * slot + 2 * probe.timeout);
+  bounds.floor =
+      std::min(slots.needed * slot + probe.timeout, slots.first * slot + 2 * probe.timeout);
   return bounds;
 }
 
-// In a region whose first failing probe begins within k·I/R: no success since T after the outage's start at the
-// latest (an answer on its way), and a regular probe begun after the first failure (T later, at most one
-// interval more) has failed too (T).
+// In a region whose first failing probe begins within k·I/R: no success since T after the outage's
+// start at the latest (an answer on its way), and a regular probe begun after the first failure (T
+// later, at most one interval more) has failed too (T).
 absl::Duration DwellOf(const GroupConfig& config) {
   if (config.min_down_duration <= absl::ZeroDuration()) return absl::ZeroDuration();
   const ProbeConfig& probe = config.decider();
   const Slots slots = WorstSlots(config);
   if (slots.needed == 0) return absl::InfiniteDuration();
   const absl::Duration slot = probe.interval / static_cast<int64_t>(config.probe_regions.size());
-  return std::max(probe.timeout + config.min_down_duration, slots.needed * slot + probe.interval + 2 * probe.timeout);
+  return std::max(probe.timeout + config.min_down_duration,
+                  slots.needed * slot + probe.interval + 2 * probe.timeout);
 }
 
 }  // namespace failover::core

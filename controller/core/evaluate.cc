@@ -22,7 +22,8 @@ void UpdateGrace(Context& c) {
   for (int results : seen.votes.fresh_results) {
     if (results >= c.config.decider().failure_threshold) ++ready;
   }
-  if (ready >= c.config.quorum || c.now.steady - seen.leading_since >= kGraceMax) seen.grace_over = true;
+  if (ready >= c.config.quorum || c.now.steady - seen.leading_since >= kGraceMax)
+    seen.grace_over = true;
   c.WakeAt(seen.leading_since + kGraceMax);
 }
 
@@ -38,11 +39,12 @@ void BeginOutage(Context& c, const ServiceVerdict& verdict) {
   }
   v1::Outage* outage = c.record().mutable_outage();
   outage->set_first_failed_ms(c.WallMs(first_failed));
-  outage->set_last_good_ms(last_good == SteadyTime::InfiniteFuture() ? 0 : c.WallMs(std::min(last_good, first_failed)));
+  outage->set_last_good_ms(
+      last_good == SteadyTime::InfiniteFuture() ? 0 : c.WallMs(std::min(last_good, first_failed)));
   outage->set_down_ms(c.wall_ms());
   const int active = c.ActiveIndex();
-  c.History("outage", absl::StrCat(c.config.services[active].name, " is down by the quorum: ", verdict.down, " of ",
-                                   verdict.regions.size(), " probe regions"));
+  c.History("outage", absl::StrCat(c.config.services[active].name, " is down by the quorum: ",
+                                   verdict.down, " of ", verdict.regions.size(), " probe regions"));
   c.Log(2, absl::StrCat("outage: ", c.config.services[active].name, " is down"));
 }
 
@@ -53,15 +55,18 @@ void UpdateOutage(Context& c) {
   v1::Outage* outage = c.record().mutable_outage();
   if (verdict.verdict == Verdict::kDown && outage->down_ms() == 0) BeginOutage(c, verdict);
   if (verdict.verdict == Verdict::kUp && outage->down_ms() != 0) {
-    c.History("outage", absl::StrCat(c.config.services[active].name, " is up again after ",
-                                     absl::FormatDuration(absl::Milliseconds(c.wall_ms() - outage->down_ms()))));
+    c.History(
+        "outage",
+        absl::StrCat(c.config.services[active].name, " is up again after ",
+                     absl::FormatDuration(absl::Milliseconds(c.wall_ms() - outage->down_ms()))));
     outage->Clear();
     c.Persist();
   }
 }
 
 bool BeingRestored(const Look& c, int service) {
-  const v1::Operation* operation = OpenOperationOn(std::as_const(c.record()), c.config.services[service].name);
+  const v1::Operation* operation =
+      OpenOperationOn(std::as_const(c.record()), c.config.services[service].name);
   return operation != nullptr && operation->kind() == v1::OPERATION_KIND_RESTORE;
 }
 
@@ -70,12 +75,14 @@ bool RegionsFailTogether(const Look& c, int active) {
   const ServiceVerdict& mine = c.seen().verdicts[active];
   for (size_t i = 0; i < c.config.services.size(); ++i) {
     const ServiceVerdict& other = c.seen().verdicts[i];
-    if (other.verdict != Verdict::kDown || c.config.services[i].azure_region == c.config.services[active].azure_region ||
+    if (other.verdict != Verdict::kDown ||
+        c.config.services[i].azure_region == c.config.services[active].azure_region ||
         BeingRestored(c, static_cast<int>(i))) {
       continue;
     }
     const SteadyTime later = std::max(mine.since, other.since);
-    if (later - std::min(mine.since, other.since) <= kCommonFaultWindow && c.now.steady - later <= kCommonFaultMax) {
+    if (later - std::min(mine.since, other.since) <= kCommonFaultWindow &&
+        c.now.steady - later <= kCommonFaultMax) {
       return true;
     }
   }
@@ -91,7 +98,8 @@ bool ProbeChangeFails(const Look& c, int active) {
   }
   for (size_t probe = 0; probe < c.config.probes.size(); ++probe) {
     if (static_cast<int>(probe) == c.config.deciding_probe) continue;
-    const ServiceVerdict other = Judge(c.config, c.seen().votes, active, static_cast<int>(probe), {}, c.now);
+    const ServiceVerdict other =
+        Judge(c.config, c.seen().votes, active, static_cast<int>(probe), {}, c.now);
     if (other.verdict != Verdict::kUp) return false;
   }
   return true;
@@ -107,16 +115,19 @@ BlockerSet GroupBlockers(const Look& c, int active) {
   set.Set(Blocker::kDailyLimit, record.failover_ms_size() >= c.config.max_per_day);
   set.Set(Blocker::kStartupGrace, !seen.grace_over);
   set.Set(Blocker::kRolesUnconfirmed, active < 0);
-  const bool switching = IsOpen(record.failover()) && record.failover().stage() != v1::FAILOVER_STAGE_DECIDED;
+  const bool switching =
+      IsOpen(record.failover()) && record.failover().stage() != v1::FAILOVER_STAGE_DECIDED;
   set.Set(Blocker::kTrafficMismatch, !TrafficMatches(c) && !switching);
   set.Set(Blocker::kNotLeader, !seen.leading);
   set.Set(Blocker::kStoreUnavailable, seen.store_failed || seen.gap_pending);
-  set.Set(Blocker::kSwitchPathBroken, !c.config.has_traffic || !seen.path_ok || c.now.steady - seen.path_checked > kPathStale);
+  set.Set(Blocker::kSwitchPathBroken,
+          !c.config.has_traffic || !seen.path_ok || c.now.steady - seen.path_checked > kPathStale);
   if (active >= 0) {
     const ServiceVerdict& verdict = seen.verdicts[active];
     set.Set(Blocker::kNoQuorum, verdict.up + verdict.down < c.config.quorum);
     set.Set(Blocker::kCommonFault,
-            verdict.verdict == Verdict::kDown && (RegionsFailTogether(c, active) || ProbeChangeFails(c, active)));
+            verdict.verdict == Verdict::kDown &&
+                (RegionsFailTogether(c, active) || ProbeChangeFails(c, active)));
   }
   return set;
 }
@@ -129,12 +140,14 @@ BlockerSet StandbyBlockers(const Look& c, int index) {
   set.Set(Blocker::kStandbyUnknown, verdict.verdict == Verdict::kUnknown);
   bool misnamed = false;
   for (const RegionVote& region : verdict.regions) {
-    misnamed |= region.vote == Vote::kDown && (region.stage == FailedStage::kTls || region.stage == FailedStage::kAssertion);
+    misnamed |= region.vote == Vote::kDown &&
+                (region.stage == FailedStage::kTls || region.stage == FailedStage::kAssertion);
   }
   set.Set(Blocker::kPublicNameUnready, misnamed && verdict.verdict != Verdict::kUp);
   set.Set(Blocker::kNeverSynced, standby.recovery_point_ms() == 0);
   set.Set(Blocker::kUnverified, standby.content_unverified());
-  set.Set(Blocker::kBackupExpired, standby.backup_expires_ms() != 0 && standby.backup_expires_ms() <= c.wall_ms());
+  set.Set(Blocker::kBackupExpired,
+          standby.backup_expires_ms() != 0 && standby.backup_expires_ms() <= c.wall_ms());
   const int active = c.ActiveIndex();
   const std::string sku = active >= 0 ? c.Service(active).sku() : "";
   set.Set(Blocker::kTierMismatch, !sku.empty() && !standby.sku().empty() && sku != standby.sku());
@@ -143,7 +156,8 @@ BlockerSet StandbyBlockers(const Look& c, int index) {
           standby.recovery_point_ms() != 0 && RpoNow(standby, c.now.wall) > c.config.max_data_loss);
   set.Set(Blocker::kDrift, standby.drift().found_ms() != 0);
   if (const v1::Operation* open = OpenOperationOn(std::as_const(c.record()), standby.name())) {
-    const bool unclear = open->state() == v1::OPERATION_STATE_AMBIGUOUS || open->state() == v1::OPERATION_STATE_NEEDS_OPERATOR;
+    const bool unclear = open->state() == v1::OPERATION_STATE_AMBIGUOUS ||
+                         open->state() == v1::OPERATION_STATE_NEEDS_OPERATOR;
     set.Set(unclear ? Blocker::kOperationAmbiguous : Blocker::kRestoreRunning);
   }
   return set;
@@ -156,16 +170,19 @@ void UpdateVerdicts(Context& c) {
   DropGoneAgents(c.now.steady, seen.votes);
   seen.verdicts.resize(c.config.services.size());
   for (size_t i = 0; i < c.config.services.size(); ++i) {
-    seen.verdicts[i] = Judge(c.config, seen.votes, static_cast<int>(i), c.config.deciding_probe, seen.verdicts[i], c.now);
+    seen.verdicts[i] = Judge(c.config, seen.votes, static_cast<int>(i), c.config.deciding_probe,
+                             seen.verdicts[i], c.now);
   }
   UpdateGrace(c);
   UpdateOutage(c);
   v1::GroupRecord& record = c.record();
   auto* failovers = record.mutable_failover_ms();
-  while (!failovers->empty() && failovers->Get(0) <= c.wall_ms() - absl::ToInt64Milliseconds(absl::Hours(24))) {
+  while (!failovers->empty() &&
+         failovers->Get(0) <= c.wall_ms() - absl::ToInt64Milliseconds(absl::Hours(24))) {
     failovers->erase(failovers->begin());
   }
-  if (record.pause().active() && record.pause().until_ms() != 0 && record.pause().until_ms() <= c.wall_ms()) {
+  if (record.pause().active() && record.pause().until_ms() != 0 &&
+      record.pause().until_ms() <= c.wall_ms()) {
     c.History("order", "the pause is over");
     record.clear_pause();
   }
@@ -196,8 +213,9 @@ void UpdateFreeze(Context& c) {
   }
   // For a next life, which will not see the end of a vote that stands now.
   const absl::Duration hold = c.config.timing.freeze_hold;
-  const bool young = std::any_of(seen.dissent_since.begin(), seen.dissent_since.end(),
-                                 [&](const auto& dissent) { return c.now.steady - dissent.second < hold; });
+  const bool young =
+      std::any_of(seen.dissent_since.begin(), seen.dissent_since.end(),
+                  [&](const auto& dissent) { return c.now.steady - dissent.second < hold; });
   if (young == c.record().young_down_vote()) return;
   c.record().set_young_down_vote(young);
   c.Persist();
@@ -206,25 +224,31 @@ void UpdateFreeze(Context& c) {
 std::string FreezeReason(const Look& c) {
   const Observed& seen = c.seen();
   const int active = c.ActiveIndex();
-  if (c.record().frozen_by_operator()) return absl::StrCat("frozen by an operator: ", c.record().frozen_reason());
+  if (c.record().frozen_by_operator())
+    return absl::StrCat("frozen by an operator: ", c.record().frozen_reason());
   if (active < 0) return "roles are unconfirmed";
   const std::string& name = c.config.services[active].name;
   const ServiceVerdict& verdict = seen.verdicts[active];
   if (verdict.verdict != Verdict::kUp) {
-    return absl::StrCat("the verdict on ", name, " is ", verdict.verdict == Verdict::kDown ? "down" : "unknown");
+    return absl::StrCat("the verdict on ", name, " is ",
+                        verdict.verdict == Verdict::kDown ? "down" : "unknown");
   }
   absl::Duration rpo = absl::ZeroDuration();
   for (const v1::ServiceRecord& service : c.record().services()) {
     if (service.role() == v1::ROLE_STANDBY) rpo = std::max(rpo, RpoNow(service, c.now.wall));
   }
-  const bool urgent = c.config.rpo_objective != absl::InfiniteDuration() && rpo > c.config.rpo_objective / 2;
+  const bool urgent =
+      c.config.rpo_objective != absl::InfiniteDuration() && rpo > c.config.rpo_objective / 2;
   if (urgent && c.now.steady - seen.active_up_since >= c.config.timing.freeze_thaw) return "";
   const absl::Duration hold = c.config.timing.freeze_hold;
-  const bool lone_and_old = seen.dissent_since.size() == 1 && c.now.steady - seen.dissent_since.begin()->second >= hold;
-  if (!seen.dissent_since.empty() && !lone_and_old) return absl::StrCat("a probe region votes down on ", name);
+  const bool lone_and_old =
+      seen.dissent_since.size() == 1 && c.now.steady - seen.dissent_since.begin()->second >= hold;
+  if (!seen.dissent_since.empty() && !lone_and_old)
+    return absl::StrCat("a probe region votes down on ", name);
   const absl::Duration quiet = c.now.wall - absl::FromUnixMillis(c.record().last_down_vote_ms());
   if (c.record().last_down_vote_ms() != 0 && quiet < hold) {
-    return absl::StrCat("the last down vote on ", name, " is ", absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
+    return absl::StrCat("the last down vote on ", name, " is ",
+                        absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
                         " old; restores wait until it is ", absl::FormatDuration(hold));
   }
   return "";
@@ -236,12 +260,14 @@ Blockers EvaluateBlockers(const Look& c) {
   blockers.group = GroupBlockers(c, active);
   blockers.services.resize(c.config.services.size());
   for (size_t i = 0; i < blockers.services.size(); ++i) {
-    if (static_cast<int>(i) != active) blockers.services[i] = StandbyBlockers(c, static_cast<int>(i));
+    if (static_cast<int>(i) != active)
+      blockers.services[i] = StandbyBlockers(c, static_cast<int>(i));
   }
   return blockers;
 }
 
-int ChooseStandby(const Look& c, const Blockers& blockers, bool automatic, const BlockerSet& forced) {
+int ChooseStandby(const Look& c, const Blockers& blockers, bool automatic,
+                  const BlockerSet& forced) {
   int best = -1;
   absl::Duration best_rpo;
   for (int i = 0; i < c.record().services_size(); ++i) {
@@ -263,7 +289,8 @@ void RecordDecision(Context& c, absl::string_view action) {
   const int active = c.ActiveIndex();
   const Verdict verdict = active < 0 ? Verdict::kUnknown : seen.verdicts[active].verdict;
   const int choice = ChooseStandby(c, seen.blockers, true, {});
-  std::string key = absl::StrCat(static_cast<int>(verdict), " ", seen.blockers.group.bits(), " ", choice, " ", action);
+  std::string key = absl::StrCat(static_cast<int>(verdict), " ", seen.blockers.group.bits(), " ",
+                                 choice, " ", action);
   for (const BlockerSet& set : seen.blockers.services) absl::StrAppend(&key, " ", set.bits());
   if (key == seen.decision_key) return;
   seen.decision_key = std::move(key);
@@ -275,12 +302,14 @@ void RecordDecision(Context& c, absl::string_view action) {
   decision->set_config_generation(c.config.generation);
   decision->set_action(std::string(action));
   if (choice >= 0) decision->set_choice(c.config.services[choice].name);
-  for (std::string& name : seen.blockers.group.Names()) decision->add_group_blockers(std::move(name));
+  for (std::string& name : seen.blockers.group.Names())
+    decision->add_group_blockers(std::move(name));
   for (size_t i = 0; i < seen.blockers.services.size(); ++i) {
     if (static_cast<int>(i) == active) continue;
     v1::StandbyDecision* standby = decision->add_standbys();
     standby->set_service(c.config.services[i].name);
-    for (std::string& name : seen.blockers.services[i].Names()) standby->add_blockers(std::move(name));
+    for (std::string& name : seen.blockers.services[i].Names())
+      standby->add_blockers(std::move(name));
     const absl::Duration rpo = RpoNow(c.Service(static_cast<int>(i)), c.now.wall);
     standby->set_rpo_ms(rpo == absl::InfiniteDuration() ? -1 : absl::ToInt64Milliseconds(rpo));
   }
@@ -289,7 +318,9 @@ void RecordDecision(Context& c, absl::string_view action) {
       const RegionVote& region = seen.verdicts[active].regions[i];
       v1::RegionVote* vote = decision->add_votes();
       vote->set_probe_region(c.config.probe_regions[i]);
-      vote->set_vote(region.vote == Vote::kUp ? "up" : region.vote == Vote::kDown ? "down" : "unknown");
+      vote->set_vote(region.vote == Vote::kUp     ? "up"
+                     : region.vote == Vote::kDown ? "down"
+                                                  : "unknown");
       vote->set_failures_in_a_row(region.failures);
       vote->set_control_ok(region.control_ok);
     }
@@ -299,10 +330,12 @@ void RecordDecision(Context& c, absl::string_view action) {
   } else if (!seen.blockers.group.empty()) {
     decision->set_rule(absl::StrCat("held by ", absl::StrJoin(seen.blockers.group.Names(), ", ")));
   } else {
-    decision->set_rule(choice < 0 ? "no standby without a blocker" : "dwell (design.md §5.5), then failover");
+    decision->set_rule(choice < 0 ? "no standby without a blocker"
+                                  : "dwell (design.md §5.5), then failover");
   }
   auto* decisions = c.record().mutable_decisions();
-  if (decisions->size() > kMaxDecisions) decisions->DeleteSubrange(0, decisions->size() - kMaxDecisions);
+  if (decisions->size() > kMaxDecisions)
+    decisions->DeleteSubrange(0, decisions->size() - kMaxDecisions);
   if (!seen.store_failed) c.Persist();
 }
 

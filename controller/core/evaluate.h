@@ -15,7 +15,8 @@ void UpdateFreeze(Context& context);
 // The whole table of design.md §7.3.
 Blockers EvaluateBlockers(const Look& context);
 // Best standby for a failover of this kind, or -1 (design.md §7.2). `forced` are waived.
-int ChooseStandby(const Look& context, const Blockers& blockers, bool automatic, const BlockerSet& forced);
+int ChooseStandby(const Look& context, const Blockers& blockers, bool automatic,
+                  const BlockerSet& forced);
 // Keeps a snapshot when verdict, blockers or choice changed (design.md §3, §7.13).
 void RecordDecision(Context& context, absl::string_view action);
 

@@ -16,8 +16,8 @@
 
 namespace failover::core {
 
-// Everything that can happen to a group (design.md §3). Steady times are the controller's own: receipt
-// minus the age that the agent reported.
+// Everything that can happen to a group (design.md §3). Steady times are the controller's own:
+// receipt minus the age that the agent reported.
 
 // ---- probes ----
 
@@ -29,7 +29,16 @@ struct TargetRef {
   int16_t probe = -1;    // index in GroupConfig::probes (kService) or control_targets (kControl)
 };
 
-enum class FailedStage : uint8_t { kNone, kResolve, kConnect, kTls, kSend, kFirstByte, kBody, kAssertion };
+enum class FailedStage : uint8_t {
+  kNone,
+  kResolve,
+  kConnect,
+  kTls,
+  kSend,
+  kFirstByte,
+  kBody,
+  kAssertion
+};
 
 struct ProbeSample {
   TargetRef target;
@@ -67,9 +76,9 @@ struct AgentStream {
 
 enum class CallStatus : uint8_t {
   kOk,
-  kFailed,     // a definite no: nothing was or will be changed by this call
-  kUnclear,    // perhaps applied: the answer was lost, malformed or a 5xx
-  kNotSent,    // provably not one byte was sent, or the command's send_by had passed
+  kFailed,   // a definite no: nothing was or will be changed by this call
+  kUnclear,  // perhaps applied: the answer was lost, malformed or a 5xx
+  kNotSent,  // provably not one byte was sent, or the command's send_by had passed
 };
 
 struct CallResult {
@@ -81,14 +90,20 @@ struct CallResult {
 struct OperationStarted {
   uint64_t call = 0;
   std::string operation_id;
-  CallResult result;        // kOk: accepted with a handle. 409 is kUnclear with http_status 409
+  CallResult result;  // kOk: accepted with a handle. 409 is kUnclear with http_status 409
   std::string handle;
-  int retry_after_s = 0;    // 0 = absent
+  int retry_after_s = 0;  // 0 = absent
 };
 
 // Of PollOperation: the rules of azure.md §1.3 have been applied already.
 struct OperationPolled {
-  enum class State : uint8_t { kRunning, kSucceeded, kFailed, kGone, kUnknown };  // kGone: 404; kUnknown: transient
+  enum class State : uint8_t {
+    kRunning,
+    kSucceeded,
+    kFailed,
+    kGone,
+    kUnknown
+  };  // kGone: 404; kUnknown: transient
   uint64_t call = 0;
   std::string operation_id;
   State state = State::kUnknown;
@@ -105,9 +120,9 @@ struct FingerprintRead {
   uint64_t call = 0;
   std::string service;
   CallResult result;
-  v1::Fingerprint fingerprint;                 // with begun_ms and finished_ms
+  v1::Fingerprint fingerprint;  // with begun_ms and finished_ms
   std::shared_ptr<const Entities> entities;
-  bool pristine = false;                       // Azure's sample content only
+  bool pristine = false;  // Azure's sample content only
   SteadyTime begun, finished;
 };
 
@@ -117,9 +132,9 @@ struct OperationInspected {
   std::string operation_id;
   CallResult result;
   bool service_idle = false;
-  bool blob_exists = false;   // backups: exists, not empty, not older than the intent
+  bool blob_exists = false;  // backups: exists, not empty, not older than the intent
   int64_t blob_size = 0;
-  v1::Fingerprint fingerprint;                 // restores
+  v1::Fingerprint fingerprint;  // restores
   std::shared_ptr<const Entities> entities;
 };
 
@@ -127,10 +142,11 @@ struct ServiceFacts {
   std::string service;
   bool reachable = false;
   bool idle = false;
-  std::string state;          // provisioningState/targetProvisioningState as found
+  std::string state;  // provisioningState/targetProvisioningState as found
   std::string sku;
   std::string gateway_url;
-  std::string refused;        // non-empty: why this service can never take part (v2, Consumption, workspaces)
+  std::string
+      refused;  // non-empty: why this service can never take part (v2, Consumption, workspaces)
   v1::AzureError error;
 };
 
@@ -138,7 +154,7 @@ struct ServiceFacts {
 struct PreflightDone {
   uint64_t call = 0;
   std::string run_id;
-  CallResult result;          // token, container and blob endpoint; kOk even if a service has problems
+  CallResult result;  // token, container and blob endpoint; kOk even if a service has problems
   std::vector<ServiceFacts> services;
   std::vector<std::string> warnings;  // host names or certificates that differ
 };
@@ -147,7 +163,7 @@ struct PreflightDone {
 struct BlobChecked {
   uint64_t call = 0;
   std::string operation_id;
-  CallResult result;          // kFailed: missing, empty, or older than the operation
+  CallResult result;  // kFailed: missing, empty, or older than the operation
   int64_t size_bytes = 0;
 };
 
@@ -170,8 +186,8 @@ struct Fence {
   std::string operation_id;
 };
 
-// Of WriteFence and ReadFence. WriteFence fails (kFailed) when the fence found is higher than ours or
-// was not written by our store; `found` says what was there.
+// Of WriteFence and ReadFence. WriteFence fails (kFailed) when the fence found is higher than ours
+// or was not written by our store; `found` says what was there.
 struct FenceDone {
   uint64_t call = 0;
   CallResult result;
@@ -215,8 +231,8 @@ struct OrderFreeze {
   bool freeze = true;
 };
 struct OrderFailover {
-  std::string to;                    // empty = the core's choice
-  std::vector<std::string> force;    // blockers by name
+  std::string to;                  // empty = the core's choice
+  std::vector<std::string> force;  // blockers by name
 };
 struct OrderApprove {
   std::string id;
@@ -233,14 +249,14 @@ struct OrderPause {
 struct OrderAbandon {
   std::string operation_id;
 };
-using OrderBody = std::variant<OrderSyncRun, OrderStandbyDiscard, OrderFreeze, OrderFailover, OrderApprove,
-                               OrderAck, OrderAdopt, OrderPause, OrderAbandon>;
+using OrderBody = std::variant<OrderSyncRun, OrderStandbyDiscard, OrderFreeze, OrderFailover,
+                               OrderApprove, OrderAck, OrderAdopt, OrderPause, OrderAbandon>;
 struct Order {
   uint64_t order_id = 0;  // given by the shell; answered by exactly one Reply
   std::string who;        // identity
   std::string reason;
   OrderBody body;
-  bool dry_run = false;   // say what would happen; change nothing
+  bool dry_run = false;  // say what would happen; change nothing
 };
 
 // ---- the rest ----
@@ -249,7 +265,8 @@ struct Tick {};
 // The record was loaded and its term raised: this process leads. First event of every life.
 struct LeadershipGained {};
 struct LeadershipLost {};
-// The configuration passed to Step is new. Votes start again from unknown if what is probed has changed.
+// The configuration passed to Step is new. Votes start again from unknown if what is probed has
+// changed.
 struct ConfigChanged {};
 // The record as of Commands::persist number `version` is durable.
 struct Persisted {
@@ -261,10 +278,11 @@ struct StoreFailed {
 // The loop was late by > 2 s, or wall and boot clock disagreed by > 1 s (design.md §9).
 struct ClockGap {};
 
-using Event = std::variant<Tick, ProbeResults, AgentStream, OperationStarted, OperationPolled, FingerprintRead,
-                           OperationInspected, PreflightDone, BlobChecked, ManifestWritten, ManifestRead, FenceDone,
-                           TrafficRead, EndpointSet, SwitchPathChecked, Order, LeadershipGained, LeadershipLost,
-                           ConfigChanged, Persisted, StoreFailed, ClockGap>;
+using Event =
+    std::variant<Tick, ProbeResults, AgentStream, OperationStarted, OperationPolled,
+                 FingerprintRead, OperationInspected, PreflightDone, BlobChecked, ManifestWritten,
+                 ManifestRead, FenceDone, TrafficRead, EndpointSet, SwitchPathChecked, Order,
+                 LeadershipGained, LeadershipLost, ConfigChanged, Persisted, StoreFailed, ClockGap>;
 
 }  // namespace failover::core
 

@@ -16,7 +16,8 @@ constexpr absl::Duration kConfirmWithin = absl::Minutes(5);
 constexpr absl::Duration kPatchBudget = absl::Seconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 constexpr absl::Duration kFreshRead = absl::Seconds(5);
-constexpr absl::Duration kGiveUp = absl::Seconds(60);  // of an order whose enable request is refused all the time
+constexpr absl::Duration kGiveUp =
+    absl::Seconds(60);  // of an order whose enable request is refused all the time
 
 v1::Failover& Open(Context& c) { return *c.record().mutable_failover(); }
 
@@ -50,9 +51,15 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   }
   c.seen().set_call = 0;
   c.seen().readback_call = 0;
-  c.History("failover", absl::StrCat("failover ", failover.from(), " → ", failover.to(), ": ", outcome),
-            good ? "ok" : stage == v1::FAILOVER_STAGE_ABORTED ? "refused" : "failed", failover.id(), failover.who());
-  c.Log(good ? 0 : 2, absl::StrCat("failover ", failover.from(), " → ", failover.to(), ": ", outcome), failover.id());
+  c.History("failover",
+            absl::StrCat("failover ", failover.from(), " → ", failover.to(), ": ", outcome),
+            good                                  ? "ok"
+            : stage == v1::FAILOVER_STAGE_ABORTED ? "refused"
+                                                  : "failed",
+            failover.id(), failover.who());
+  c.Log(good ? 0 : 2,
+        absl::StrCat("failover ", failover.from(), " → ", failover.to(), ": ", outcome),
+        failover.id());
   HastenTrafficRead(c);
   c.again = true;
 }
@@ -63,19 +70,22 @@ void Abort(Context& c, std::string why) {
   v1::Failover& failover = Open(c);
   if (failover.enable_sent_ms() != 0) {
     auto* times = record.mutable_failover_ms();
-    if (!times->empty() && times->Get(times->size() - 1) == failover.enable_sent_ms()) times->RemoveLast();
+    if (!times->empty() && times->Get(times->size() - 1) == failover.enable_sent_ms())
+      times->RemoveLast();
     record.set_cooldown_until_ms(failover.cooldown_before_ms());
   }
   End(c, v1::FAILOVER_STAGE_ABORTED, absl::StrCat("aborted before anything was switched: ", why));
 }
 
-// Why an unattended failover must not go on before its point of no return (design.md §7.4); empty = go on.
+// Why an unattended failover must not go on before its point of no return (design.md §7.4); empty =
+// go on.
 std::string AbortReason(Context& c) {
   const v1::Failover& failover = Open(c);
   Observed& seen = c.seen();
   if (!Unattended(failover)) return "";
   if (c.record().pause().active()) return "paused by an operator";
-  const bool allowed = c.config.mode == Mode::kAutomatic || (c.config.mode == Mode::kApprove && failover.trigger() == "approved");
+  const bool allowed = c.config.mode == Mode::kAutomatic ||
+                       (c.config.mode == Mode::kApprove && failover.trigger() == "approved");
   if (!allowed) return "the mode was changed and no longer allows it";
   const int from = c.config.ServiceIndex(failover.from());
   const Verdict verdict = from < 0 ? Verdict::kUnknown : seen.verdicts[from].verdict;
@@ -88,7 +98,8 @@ std::string AbortReason(Context& c) {
   const absl::Duration patience = Freshness(c.config.decider());
   c.WakeAt(*seen.unknown_since + patience);
   if (c.now.steady - *seen.unknown_since < patience) return "";
-  return absl::StrCat("the verdict on ", failover.from(), " has been unknown for ", absl::FormatDuration(patience));
+  return absl::StrCat("the verdict on ", failover.from(), " has been unknown for ",
+                      absl::FormatDuration(patience));
 }
 
 void SendEnable(Context& c) {
@@ -107,14 +118,17 @@ void AdvanceDecided(Context& c) {
   if (to < 0) return Abort(c, absl::StrCat(failover.to(), " is no longer configured"));
   if (!c.seen().traffic_known) return;
   if (!TrafficMatches(c)) return Abort(c, "the traffic layer was changed by somebody else");
-  const bool down = !Unattended(failover) ||
-                    c.seen().verdicts[c.config.ServiceIndex(failover.from())].verdict == Verdict::kDown;
+  const bool down =
+      !Unattended(failover) ||
+      c.seen().verdicts[c.config.ServiceIndex(failover.from())].verdict == Verdict::kDown;
   if (!c.MayAct() || !down || (Unattended(failover) && !c.seen().grace_over)) return;
-  const BlockerSet stops = Unattended(failover) ? StoppingAutomatic(c.seen().blockers.Of(to), c.config.drift_blocks)
-                                                : StoppingManual(c.seen().blockers.Of(to));
+  const BlockerSet stops = Unattended(failover)
+                               ? StoppingAutomatic(c.seen().blockers.Of(to), c.config.drift_blocks)
+                               : StoppingManual(c.seen().blockers.Of(to));
   if (const BlockerSet left = stops.Without(Forced(failover)); !left.empty()) {
     if (!c.seen().grace_over) return;  // after a restart the standby's votes come back first
-    return Abort(c, absl::StrCat(failover.to(), " is no longer fit: ", absl::StrJoin(left.Names(), ", ")));
+    return Abort(
+        c, absl::StrCat(failover.to(), " is no longer fit: ", absl::StrJoin(left.Names(), ", ")));
   }
   failover.set_stage(v1::FAILOVER_STAGE_ENABLING);
   failover.set_term(record.term());
@@ -149,8 +163,10 @@ void CommitRoles(Context& c) {
   failover.set_switched_ms(c.wall_ms());
   failover.set_stage(v1::FAILOVER_STAGE_DISABLING);
   c.seen().confirm_deadline = c.now.steady + kConfirmWithin;
-  c.History("roles", absl::StrCat(failover.to(), " is active, ", failover.from(), " is a standby"), "ok", failover.id());
-  c.Log(1, absl::StrCat("traffic switched: ", failover.from(), " → ", failover.to()), failover.id());
+  c.History("roles", absl::StrCat(failover.to(), " is active, ", failover.from(), " is a standby"),
+            "ok", failover.id());
+  c.Log(1, absl::StrCat("traffic switched: ", failover.from(), " → ", failover.to()),
+        failover.id());
   c.again = true;
 }
 
@@ -169,7 +185,8 @@ void SendDisable(Context& c) {
   c.seen().set_call = c.Emit(SetEndpoint{0, failover.from(), false, c.now.steady + kPatchBudget});
 }
 
-// Which regions have seen a good answer of the public name, begun after the switch, from the new active.
+// Which regions have seen a good answer of the public name, begun after the switch, from the new
+// active.
 void LookForVisibility(Context& c) {
   v1::Failover& failover = Open(c);
   if (failover.visible_ms() != 0 || failover.public_url().empty()) return;
@@ -181,9 +198,11 @@ void LookForVisibility(Context& c) {
     for (const Agent& agent : c.seen().votes.agents) {
       if (agent.region != static_cast<int>(region)) continue;
       const PublicAnswer& mine = agent.public_successes[to];
-      if (mine.success && c.WallMs(mine.started) >= failover.switched_ms()) first = c.WallMs(mine.completed);
+      if (mine.success && c.WallMs(mine.started) >= failover.switched_ms())
+        first = c.WallMs(mine.completed);
       const PublicAnswer& any = agent.public_answer;
-      if (any.success && c.WallMs(any.started) >= failover.switched_ms() && ServedBy(c.config, agent, any) < 0) {
+      if (any.success && c.WallMs(any.started) >= failover.switched_ms() &&
+          ServedBy(c.config, agent, any) < 0) {
         first_unproved = c.WallMs(any.completed);
       }
     }
@@ -213,10 +232,11 @@ void AdvanceDisabling(Context& c) {
     failover.set_stage(v1::FAILOVER_STAGE_CONFIRMING);
     return c.Persist();
   }
-  // Never leave nothing enabled: the new endpoint is seen enabled just before the old one is disabled, and a disable that
-  // may have been applied is looked for, not repeated.
+  // Never leave nothing enabled: the new endpoint is seen enabled just before the old one is
+  // disabled, and a disable that may have been applied is looked for, not repeated.
   const auto to = seen.enabled.find(failover.to());
-  const bool sure = c.now.steady - seen.traffic_read <= kFreshRead && to != seen.enabled.end() && to->second;
+  const bool sure =
+      c.now.steady - seen.traffic_read <= kFreshRead && to != seen.enabled.end() && to->second;
   if (seen.disable_answered || !sure) return ReadBackNow(c);
   if (c.MayAct()) SendDisable(c);
 }
@@ -224,17 +244,20 @@ void AdvanceDisabling(Context& c) {
 void AdvanceConfirming(Context& c) {
   v1::Failover& failover = Open(c);
   if (failover.public_url().empty()) {
-    return End(c, v1::FAILOVER_STAGE_DONE, "switched; without a public URL the RTO ends at the switch");
+    return End(c, v1::FAILOVER_STAGE_DONE,
+               "switched; without a public URL the RTO ends at the switch");
   }
   LookForVisibility(c);
   if (failover.visible_ms() != 0) {
     return End(c, v1::FAILOVER_STAGE_DONE,
-               absl::StrCat("seen through the public name", failover.proved() ? "" : " (not proved by servedBy)", ", RTO ",
+               absl::StrCat("seen through the public name",
+                            failover.proved() ? "" : " (not proved by servedBy)", ", RTO ",
                             absl::FormatDuration(absl::Milliseconds(RtoOf(failover).total_ms()))));
   }
   if (c.now.steady >= c.seen().confirm_deadline) {
     return End(c, v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN,
-               "switched, but not seen through the public name within 5 minutes; nothing is switched back");
+               "switched, but not seen through the public name within 5 minutes; nothing is "
+               "switched back");
   }
   c.WakeAt(c.seen().confirm_deadline);
 }
@@ -261,9 +284,12 @@ void AskApproval(Context& c, int active, int to) {
   approval.set_created_ms(c.wall_ms());
   approval.set_expires_ms(c.wall_ms() + absl::ToInt64Milliseconds(kApprovalLife));
   approval.set_outage_down_ms(record.outage().down_ms());
-  c.History("failover", absl::StrCat("failover ", approval.from(), " → ", approval.to(), " waits for approval: failoverctl approve ",
-                                     approval.id()), "", approval.id());
-  c.Log(2, absl::StrCat("failover waits for approval: failoverctl approve ", approval.id()), approval.id());
+  c.History("failover",
+            absl::StrCat("failover ", approval.from(), " → ", approval.to(),
+                         " waits for approval: failoverctl approve ", approval.id()),
+            "", approval.id());
+  c.Log(2, absl::StrCat("failover waits for approval: failoverctl approve ", approval.id()),
+        approval.id());
 }
 
 // The rules of design.md §7.1 and §5.5; returns what was, or would have been, done.
@@ -273,8 +299,10 @@ const char* MaybeDecide(Context& c) {
   seen.would_do.clear();
   if (active < 0) return "none";
   const ServiceVerdict& verdict = seen.verdicts[active];
-  if (c.record().approval().expires_ms() != 0 && (!ApprovalStands(c) || verdict.verdict != Verdict::kDown)) {
-    c.History("failover", absl::StrCat("approval ", c.record().approval().id(), " is void"), "refused");
+  if (c.record().approval().expires_ms() != 0 &&
+      (!ApprovalStands(c) || verdict.verdict != Verdict::kDown)) {
+    c.History("failover", absl::StrCat("approval ", c.record().approval().id(), " is void"),
+              "refused");
     c.record().mutable_approval()->clear_expires_ms();
   }
   if (verdict.verdict != Verdict::kDown) return "none";
@@ -296,7 +324,8 @@ const char* MaybeDecide(Context& c) {
       return "asked_approval";
     case Mode::kObserve:
     case Mode::kManual:
-      seen.would_do = absl::StrCat("failover ", c.config.services[active].name, " → ", c.config.services[to].name);
+      seen.would_do = absl::StrCat("failover ", c.config.services[active].name, " → ",
+                                   c.config.services[to].name);
       return "would_failover";
   }
   return "none";
@@ -304,8 +333,8 @@ const char* MaybeDecide(Context& c) {
 
 }  // namespace
 
-void DecideFailover(Context& c, int to, absl::string_view trigger, absl::string_view who, absl::string_view reason,
-                    const BlockerSet& forced) {
+void DecideFailover(Context& c, int to, absl::string_view trigger, absl::string_view who,
+                    absl::string_view reason, const BlockerSet& forced) {
   v1::GroupRecord& record = c.record();
   const int active = c.ActiveIndex();
   record.set_epoch(record.epoch() + 1);
@@ -327,7 +356,8 @@ void DecideFailover(Context& c, int to, absl::string_view trigger, absl::string_
   failover.set_down_ms(record.outage().down_ms());
   failover.set_decided_ms(c.wall_ms());
   failover.set_public_url(c.config.public_url);
-  const int64_t lost_from = record.outage().first_failed_ms() != 0 ? record.outage().first_failed_ms() : c.wall_ms();
+  const int64_t lost_from =
+      record.outage().first_failed_ms() != 0 ? record.outage().first_failed_ms() : c.wall_ms();
   const int64_t held = c.Service(to).recovery_point_ms();
   failover.set_rpo_ms(held == 0 ? -1 : std::max<int64_t>(0, lost_from - held));
   failover.set_rpo_source("recovery_point");
@@ -339,8 +369,10 @@ void DecideFailover(Context& c, int to, absl::string_view trigger, absl::string_
   seen.disable_answered = false;
   seen.switch_retry = SteadyTime::InfinitePast();
   seen.unknown_since.reset();
-  std::string text = absl::StrCat("decided: failover ", failover.from(), " → ", failover.to(), " (", trigger, "): ", reason);
-  if (!forced.empty()) absl::StrAppend(&text, "; forced over ", absl::StrJoin(forced.Names(), ", "));
+  std::string text = absl::StrCat("decided: failover ", failover.from(), " → ", failover.to(), " (",
+                                  trigger, "): ", reason);
+  if (!forced.empty())
+    absl::StrAppend(&text, "; forced over ", absl::StrJoin(forced.Names(), ", "));
   c.History("failover", text, "", failover.id(), who);
   c.Log(1, text, failover.id());
   seen.decided_version = seen.persist_requested + 1;  // this step's record
@@ -376,18 +408,25 @@ void OnEndpointSet(Context& c, const EndpointSet& set) {
     HastenTrafficRead(c);
     return;
   }
-  const bool sent = set.result.status == CallStatus::kOk || set.result.status == CallStatus::kUnclear;
-  if (!sent && failover.stage() == v1::FAILOVER_STAGE_ENABLING && !seen.enable_maybe_applied && !Unattended(failover) &&
+  const bool sent =
+      set.result.status == CallStatus::kOk || set.result.status == CallStatus::kUnclear;
+  if (!sent && failover.stage() == v1::FAILOVER_STAGE_ENABLING && !seen.enable_maybe_applied &&
+      !Unattended(failover) &&
       c.wall_ms() - failover.enable_sent_ms() > absl::ToInt64Milliseconds(kGiveUp)) {
     return Abort(c, absl::StrCat("the enable request is refused: ", Describe(set.result.error)));
   }
   if (!sent) {
     seen.switch_retry = c.now.steady + kRetry;
-    c.Log(2, absl::StrCat(set.enabled ? "enabling " : "disabling ", set.service, " failed: ", Describe(set.result.error)), failover.id());
+    c.Log(2,
+          absl::StrCat(set.enabled ? "enabling " : "disabling ", set.service,
+                       " failed: ", Describe(set.result.error)),
+          failover.id());
     return;
   }
-  if (failover.stage() == v1::FAILOVER_STAGE_ENABLING && set.service == failover.to()) seen.enable_maybe_applied = true;
-  if (failover.stage() == v1::FAILOVER_STAGE_DISABLING && set.service == failover.from()) seen.disable_answered = true;
+  if (failover.stage() == v1::FAILOVER_STAGE_ENABLING && set.service == failover.to())
+    seen.enable_maybe_applied = true;
+  if (failover.stage() == v1::FAILOVER_STAGE_DISABLING && set.service == failover.from())
+    seen.disable_answered = true;
   c.again = true;
 }
 
@@ -413,16 +452,21 @@ void OnReadBack(Context& c, const TrafficRead& read) {
     if (read_ok && !enabled(failover.from()) && enabled(failover.to())) {
       failover.set_disabled_ms(c.wall_ms());
       failover.set_stage(v1::FAILOVER_STAGE_CONFIRMING);
-      c.History("traffic", absl::StrCat(failover.from(), "'s endpoint is disabled"), "ok", failover.id());
+      c.History("traffic", absl::StrCat(failover.from(), "'s endpoint is disabled"), "ok",
+                failover.id());
       c.again = true;
       return;
     }
     if (read_ok) seen.disable_answered = false;
     seen.switch_retry = c.now.steady + kRetry;
     if (read_ok && !enabled(failover.to())) {
-      c.Log(2, absl::StrCat(failover.to(), " is no longer enabled: somebody else changed the traffic layer"), failover.id());
+      c.Log(2,
+            absl::StrCat(failover.to(),
+                         " is no longer enabled: somebody else changed the traffic layer"),
+            failover.id());
       NoteTrafficWrite(c, failover.to(), true);
-      if (c.MayAct()) seen.set_call = c.Emit(SetEndpoint{0, failover.to(), true, c.now.steady + kPatchBudget});
+      if (c.MayAct())
+        seen.set_call = c.Emit(SetEndpoint{0, failover.to(), true, c.now.steady + kPatchBudget});
     }
   }
 }
@@ -435,8 +479,10 @@ void ResumeFailover(Context& c) {
   seen.disable_answered = failover.stage() == v1::FAILOVER_STAGE_DISABLING;
   seen.decided_version = 0;
   seen.confirm_deadline = c.now.steady + kConfirmWithin;
-  c.History("failover", absl::StrCat("failover ", failover.from(), " → ", failover.to(), " goes on after a restart"), "",
-            failover.id());
+  c.History(
+      "failover",
+      absl::StrCat("failover ", failover.from(), " → ", failover.to(), " goes on after a restart"),
+      "", failover.id());
 }
 
 }  // namespace failover::core

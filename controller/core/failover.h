@@ -7,7 +7,8 @@
 
 namespace failover::core {
 
-// Failover, step by step (design.md §7). Each step is durable before it is done; a new process resumes.
+// Failover, step by step (design.md §7). Each step is durable before it is done; a new process
+// resumes.
 
 // Decides when the rules allow, asks for approval, continues an open one.
 void AdvanceFailover(Context& context);

@@ -15,13 +15,16 @@
 namespace failover::core {
 namespace {
 
-constexpr int kMaxRounds = 32;  // of one step; each round follows from a stage that the one before it reached
+constexpr int kMaxRounds =
+    32;  // of one step; each round follows from a stage that the one before it reached
 
 // Everything that gives a vote its meaning. Indices in votes refer to these lists.
 std::string Probed(const GroupConfig& config) {
   std::string text = absl::StrCat(config.deciding_probe, "\n");
-  for (const ServiceConfig& service : config.services) absl::StrAppend(&text, service.name, " ", service.resource_id, "\n");
-  for (const ProbeConfig& probe : config.probes) absl::StrAppend(&text, probe.name, " ", probe.definition, "\n");
+  for (const ServiceConfig& service : config.services)
+    absl::StrAppend(&text, service.name, " ", service.resource_id, "\n");
+  for (const ProbeConfig& probe : config.probes)
+    absl::StrAppend(&text, probe.name, " ", probe.definition, "\n");
   for (const std::string& region : config.probe_regions) absl::StrAppend(&text, region, "\n");
   for (const std::string& target : config.control_targets) absl::StrAppend(&text, target, "\n");
   return text;
@@ -49,7 +52,8 @@ v1::ServiceRecord NewService(const ServiceConfig& config) {
   return service;
 }
 
-v1::ServiceRecord* FindRecord(google::protobuf::RepeatedPtrField<v1::ServiceRecord>& services, const std::string& name) {
+v1::ServiceRecord* FindRecord(google::protobuf::RepeatedPtrField<v1::ServiceRecord>& services,
+                              const std::string& name) {
   for (v1::ServiceRecord& service : services) {
     if (service.name() == name) return &service;
   }
@@ -73,7 +77,8 @@ void ReconcileServices(Context& c) {
   google::protobuf::RepeatedPtrField<v1::ServiceRecord> removed;
   for (auto* list : {record.mutable_services(), record.mutable_removed_services()}) {
     for (const v1::ServiceRecord& service : *list) {
-      if (FindRecord(services, service.name()) == nullptr && FindRecord(removed, service.name()) == nullptr) {
+      if (FindRecord(services, service.name()) == nullptr &&
+          FindRecord(removed, service.name()) == nullptr) {
         *removed.Add() = service;
       }
     }
@@ -96,20 +101,24 @@ void OnConfig(Context& c) {
   HastenTrafficRead(c);
 }
 
-// A wall clock that was once ahead must not hold anything back for longer than it should last (design.md §3).
+// A wall clock that was once ahead must not hold anything back for longer than it should last
+// (design.md §3).
 void ClipDeadlines(Context& c) {
   v1::GroupRecord& record = c.record();
   const int64_t now = c.wall_ms();
-  record.set_cooldown_until_ms(std::min(record.cooldown_until_ms(), now + absl::ToInt64Milliseconds(c.config.cooldown)));
+  record.set_cooldown_until_ms(
+      std::min(record.cooldown_until_ms(), now + absl::ToInt64Milliseconds(c.config.cooldown)));
   if (record.approval().expires_ms() != 0) {
     const int64_t length = record.approval().expires_ms() - record.approval().created_ms();
-    record.mutable_approval()->set_expires_ms(std::min(record.approval().expires_ms(), now + length));
+    record.mutable_approval()->set_expires_ms(
+        std::min(record.approval().expires_ms(), now + length));
   }
   if (record.pause().until_ms() != 0) {
     const int64_t length = record.pause().until_ms() - record.pause().since_ms();
     record.mutable_pause()->set_until_ms(std::min(record.pause().until_ms(), now + length));
   }
-  record.set_last_down_vote_ms(record.young_down_vote() ? now : std::min(record.last_down_vote_ms(), now));
+  record.set_last_down_vote_ms(
+      record.young_down_vote() ? now : std::min(record.last_down_vote_ms(), now));
   record.set_young_down_vote(false);
   record.set_last_sync_start_ms(std::min(record.last_sync_start_ms(), now));
   record.set_roles_since_ms(std::min(record.roles_since_ms(), now));
@@ -152,7 +161,8 @@ void OnClockGap(Context& c) {
   if (!seen.leading) return;
   seen.gap_pending = true;
   seen.gap_version = seen.persist_requested + 1;
-  c.History("start", "this process was stopped or its clock jumped: results from before it decide nothing");
+  c.History("start",
+            "this process was stopped or its clock jumped: results from before it decide nothing");
 }
 
 void OnResults(Context& c, const ProbeResults& results) {
@@ -174,17 +184,22 @@ void RequestBursts(Context& c, const ProbeResults& results) {
   const int from = c.config.RegionIndex(results.agent.probe_region);
   for (const ProbeSample& sample : results.samples) {
     const TargetRef& target = sample.target;
-    if (target.kind != TargetKind::kService || target.probe != c.config.deciding_probe || sample.success) continue;
-    if (target.service < 0 || static_cast<size_t>(target.service) >= seen.last_burst.size()) continue;
+    if (target.kind != TargetKind::kService || target.probe != c.config.deciding_probe ||
+        sample.success)
+      continue;
+    if (target.service < 0 || static_cast<size_t>(target.service) >= seen.last_burst.size())
+      continue;
     if (c.now.steady - sample.completed > Freshness(c.config.decider())) continue;
     SteadyTime& last = seen.last_burst[target.service];
-    const ServiceVerdict& before = seen.verdicts[target.service];  // of the step before these results
+    const ServiceVerdict& before =
+        seen.verdicts[target.service];  // of the step before these results
     const bool known_down = from >= 0 && before.regions[from].vote == Vote::kDown;
     if (known_down || c.now.steady - last < c.config.decider().interval) continue;
     last = c.now.steady;
     RequestBurst burst{target.service, {}};
     for (int region = 0; region < static_cast<int>(c.config.probe_regions.size()); ++region) {
-      if (region != from && before.regions[region].vote != Vote::kDown) burst.probe_regions.push_back(region);
+      if (region != from && before.regions[region].vote != Vote::kDown)
+        burst.probe_regions.push_back(region);
     }
     if (!burst.probe_regions.empty()) c.Say(std::move(burst));
   }
@@ -248,7 +263,8 @@ void Observe(Context& c) {
   c.seen().blockers = EvaluateBlockers(c);
 }
 
-// Votes alone, for a follower; for the leader everything that follows from them, until nothing changes.
+// Votes alone, for a follower; for the leader everything that follows from them, until nothing
+// changes.
 void Settle(Context& c) {
   for (int round = 0; round < kMaxRounds; ++round) {
     c.again = false;
@@ -263,11 +279,13 @@ void Settle(Context& c) {
   c.WakeAt(c.now.steady);
 }
 
-// A verdict can change by time alone: when the newest result of a region grows stale, when a dwell ends.
+// A verdict can change by time alone: when the newest result of a region grows stale, when a dwell
+// ends.
 void WakeForVotes(Context& c) {
   const ProbeConfig& probe = c.config.decider();
   for (const Agent& agent : c.seen().votes.agents) {
-    for (size_t i = c.config.deciding_probe; i < agent.services.size(); i += c.config.probes.size()) {
+    for (size_t i = c.config.deciding_probe; i < agent.services.size();
+         i += c.config.probes.size()) {
       const SteadyTime stale = agent.services[i].newest + Freshness(probe) + absl::Milliseconds(1);
       if (stale > c.now.steady) c.WakeAt(stale);
     }
@@ -291,7 +309,8 @@ Commands Step(const GroupConfig& config, GroupState& state, const Event& event, 
   return out;
 }
 
-v1::GroupRecord NewRecord(const GroupConfig& config, std::string store_id, std::string fingerprint_key, uint64_t seed) {
+v1::GroupRecord NewRecord(const GroupConfig& config, std::string store_id,
+                          std::string fingerprint_key, uint64_t seed) {
   v1::GroupRecord record;
   record.set_schema_version(1);
   record.set_name(config.name);
@@ -311,9 +330,11 @@ std::string RebindingProblem(const GroupConfig& config, const v1::GroupRecord& r
         return absl::StrCat("failover group ", config.name, ": service ", known.name(),
                             " is the active one and cannot be removed; fail over first");
       }
-      if (index >= 0 && !absl::EqualsIgnoreCase(config.services[index].resource_id, known.resource_id())) {
-        return absl::StrCat("failover group ", config.name, ": service ", known.name(), " is bound to ", known.resource_id(),
-                            ", found ", config.services[index].resource_id,
+      if (index >= 0 &&
+          !absl::EqualsIgnoreCase(config.services[index].resource_id, known.resource_id())) {
+        return absl::StrCat("failover group ", config.name, ": service ", known.name(),
+                            " is bound to ", known.resource_id(), ", found ",
+                            config.services[index].resource_id,
                             "; give another service another name");
       }
     }
@@ -321,9 +342,10 @@ std::string RebindingProblem(const GroupConfig& config, const v1::GroupRecord& r
   for (const ServiceConfig& service : config.services) {
     for (const auto* list : {&record.services(), &record.removed_services()}) {
       for (const v1::ServiceRecord& known : *list) {
-        if (known.name() != service.name && absl::EqualsIgnoreCase(known.resource_id(), service.resource_id)) {
-          return absl::StrCat("failover group ", config.name, ": ", service.resource_id, " is bound to the name ",
-                              known.name(), ", found ", service.name);
+        if (known.name() != service.name &&
+            absl::EqualsIgnoreCase(known.resource_id(), service.resource_id)) {
+          return absl::StrCat("failover group ", config.name, ": ", service.resource_id,
+                              " is bound to the name ", known.name(), ", found ", service.name);
         }
       }
     }

@@ -12,16 +12,16 @@
 
 namespace failover::core {
 
-// The whole of failover and synchronisation for one group: one event in, commands out. Reads no clock,
-// does no I/O, keeps everything in `state` (design.md §3). Called by one thread.
+// The whole of failover and synchronisation for one group: one event in, commands out. Reads no
+// clock, does no I/O, keeps everything in `state` (design.md §3). Called by one thread.
 //
 // The shell loads `state.record` from the store, sets record.term (+1 by compare-and-swap, already
 // durable) and sends LeadershipGained before anything else. A fresh record comes from NewRecord.
 Commands Step(const GroupConfig& config, GroupState& state, const Event& event, Now now);
 
 // An empty store's record: roles unconfirmed. `store_id`, `fingerprint_key` and `seed` are random.
-v1::GroupRecord NewRecord(const GroupConfig& config, std::string store_id, std::string fingerprint_key,
-                          uint64_t seed);
+v1::GroupRecord NewRecord(const GroupConfig& config, std::string store_id,
+                          std::string fingerprint_key, uint64_t seed);
 
 // Why `config` cannot be used with this record: a service's resourceId re-bound, the active service
 // removed. Empty when it can (design.md §4).

@@ -32,7 +32,8 @@ void DropOldOperations(v1::GroupRecord& record) {
   }
 }
 
-v1::Operation& Add(Context& c, const v1::ServiceRecord& service, const std::string& run_id, const v1::Storage& storage) {
+v1::Operation& Add(Context& c, const v1::ServiceRecord& service, const std::string& run_id,
+                   const v1::Storage& storage) {
   DropOldOperations(c.record());
   v1::Operation& operation = *c.record().add_operations();
   operation.set_id(c.RandomId());
@@ -65,17 +66,22 @@ void End(Context& c, v1::Operation& operation, v1::OperationState state, absl::s
   operation.set_ended_ms(c.wall_ms());
   c.seen().operations.erase(operation.id());
   const bool good = state == v1::OPERATION_STATE_SUCCEEDED;
-  if (good && operation.ambiguous_since_ms() == 0) NoteDuration(c, operation);  // else its end was found late, by looking
+  if (good && operation.ambiguous_since_ms() == 0)
+    NoteDuration(c, operation);  // else its end was found late, by looking
   const bool content_unchanged = operation.kind() == v1::OPERATION_KIND_RESTORE &&
-                                 state == v1::OPERATION_STATE_NEVER_STARTED && operation.sent_ms() != 0;
+                                 state == v1::OPERATION_STATE_NEVER_STARTED &&
+                                 operation.sent_ms() != 0;
   if (content_unchanged) {
     if (v1::ServiceRecord* service = c.FindService(operation.service())) {
       service->set_content_unverified(operation.was_unverified());
     }
   }
-  c.History(KindName(operation), absl::StrCat(KindName(operation), " of ", operation.service(), " ", text),
+  c.History(KindName(operation),
+            absl::StrCat(KindName(operation), " of ", operation.service(), " ", text),
             good ? "ok" : "failed", operation.id());
-  if (!good) c.Log(1, absl::StrCat(KindName(operation), " of ", operation.service(), " ", text), operation.id());
+  if (!good)
+    c.Log(1, absl::StrCat(KindName(operation), " of ", operation.service(), " ", text),
+          operation.id());
   c.again = true;
 }
 
@@ -87,59 +93,74 @@ void BecomeAmbiguous(Context& c, v1::Operation& operation, absl::string_view why
   progress.ambiguous_since = c.now.steady;
   progress.next_poll = c.now.steady + c.config.timing.ambiguity_wait;
   c.History(KindName(operation),
-            absl::StrCat("it is not known whether the ", KindName(operation), " of ", operation.service(),
-                         " was started: ", why, "; looking, not repeating"),
+            absl::StrCat("it is not known whether the ", KindName(operation), " of ",
+                         operation.service(), " was started: ", why, "; looking, not repeating"),
             "unknown", operation.id());
-  c.Log(1, absl::StrCat(KindName(operation), " of ", operation.service(), " is ambiguous: ", why), operation.id());
+  c.Log(1, absl::StrCat(KindName(operation), " of ", operation.service(), " is ambiguous: ", why),
+        operation.id());
 }
 
 absl::Duration AmbiguityWatch(const Look& c, const v1::Operation& operation) {
-  return c.config.timing.ambiguity_wait + std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
+  return c.config.timing.ambiguity_wait +
+         std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
 }
 
-// Until the next look at an ambiguous operation: Azure's Retry-After; where it gave none, more often than the usual minute
-// when the watch is configured to be short, as in tests and demo.
+// Until the next look at an ambiguous operation: Azure's Retry-After; where it gave none, more
+// often than the usual minute when the watch is configured to be short, as in tests and demo.
 absl::Duration LookAgain(const Look& c, const v1::Operation& operation) {
   const absl::Duration asked = RetryAfter(operation.retry_after_s());
-  return operation.retry_after_s() > 0 ? asked : std::min(asked, c.config.timing.ambiguity_watch / 4);
+  return operation.retry_after_s() > 0 ? asked
+                                       : std::min(asked, c.config.timing.ambiguity_watch / 4);
 }
 
-void SettleBackup(Context& c, v1::Operation& operation, const OperationInspected& look, bool watch_over) {
+void SettleBackup(Context& c, v1::Operation& operation, const OperationInspected& look,
+                  bool watch_over) {
   if (look.blob_exists && look.service_idle) {
     End(c, operation, v1::OPERATION_STATE_SUCCEEDED, "was found finished: its blob is there");
   } else if (watch_over && look.service_idle) {
     End(c, operation, v1::OPERATION_STATE_LOST, "left no blob and the service is idle: lost");
-  } else if (watch_over && c.wall_ms() - operation.ambiguous_since_ms() > absl::ToInt64Milliseconds(kOverdue)) {
+  } else if (watch_over &&
+             c.wall_ms() - operation.ambiguous_since_ms() > absl::ToInt64Milliseconds(kOverdue)) {
     operation.set_state(v1::OPERATION_STATE_NEEDS_OPERATOR);
-    c.History("backup", absl::StrCat("the backup of ", operation.service(), " needs an operator: the service is still busy"),
+    c.History("backup",
+              absl::StrCat("the backup of ", operation.service(),
+                           " needs an operator: the service is still busy"),
               "unknown", operation.id());
   }
 }
 
-// The content that a restore of this operation leaves: either side of its backup counts, in flux or not.
+// The content that a restore of this operation leaves: either side of its backup counts, in flux or
+// not.
 bool HoldsBackup(const Look& c, const v1::Operation& operation, const OperationInspected& look) {
   for (const v1::BackupRecord& backup : c.record().backups()) {
     if (backup.blob() == operation.blob()) {
-      return SameContent(look.fingerprint, backup.before()) || SameContent(look.fingerprint, backup.after());
+      return SameContent(look.fingerprint, backup.before()) ||
+             SameContent(look.fingerprint, backup.after());
     }
   }
   return false;
 }
 
-void SettleRestore(Context& c, v1::Operation& operation, const OperationInspected& look, bool watch_over) {
+void SettleRestore(Context& c, v1::Operation& operation, const OperationInspected& look,
+                   bool watch_over) {
   if (look.service_idle && HoldsBackup(c, operation, look)) {
-    End(c, operation, v1::OPERATION_STATE_SUCCEEDED, "was found finished: the service holds the backup's content");
+    End(c, operation, v1::OPERATION_STATE_SUCCEEDED,
+        "was found finished: the service holds the backup's content");
   } else if (watch_over && look.service_idle && operation.has_target_before() &&
              SameContent(look.fingerprint, operation.target_before())) {
-    End(c, operation, v1::OPERATION_STATE_NEVER_STARTED, "never started: the service still holds its old content");
+    End(c, operation, v1::OPERATION_STATE_NEVER_STARTED,
+        "never started: the service still holds its old content");
   } else if (watch_over) {
     operation.set_state(v1::OPERATION_STATE_NEEDS_OPERATOR);
     c.seen().operations.erase(operation.id());
-    c.History("restore",
-              absl::StrCat("the restore of ", operation.service(), " needs an operator: its content is neither the backup's nor the old one; ",
-                           "look at the service, then: failoverctl operations abandon ", operation.id()),
-              "unknown", operation.id());
-    c.Log(2, absl::StrCat("restore of ", operation.service(), " needs an operator"), operation.id());
+    c.History(
+        "restore",
+        absl::StrCat("the restore of ", operation.service(),
+                     " needs an operator: its content is neither the backup's nor the old one; ",
+                     "look at the service, then: failoverctl operations abandon ", operation.id()),
+        "unknown", operation.id());
+    c.Log(2, absl::StrCat("restore of ", operation.service(), " needs an operator"),
+          operation.id());
     c.again = true;
   }
 }
@@ -162,14 +183,16 @@ v1::Operation& NewBackup(Context& c, const v1::ServiceRecord& service, const std
   v1::Operation& operation = Add(c, service, run_id, storage);
   operation.set_kind(v1::OPERATION_KIND_BACKUP);
   operation.set_purpose(purpose);
-  operation.set_blob(absl::StrCat(c.config.name, "/", service.name(), "/",
-                                  absl::FormatTime("%Y%m%dT%H%M%SZ", c.now.wall, absl::UTCTimeZone()), "-", operation.id()));
+  operation.set_blob(absl::StrCat(
+      c.config.name, "/", service.name(), "/",
+      absl::FormatTime("%Y%m%dT%H%M%SZ", c.now.wall, absl::UTCTimeZone()), "-", operation.id()));
   operation.set_state(v1::OPERATION_STATE_SENDING);
   operation.set_sent_ms(c.wall_ms());
   c.seen().operations[operation.id()].call =
-      c.Emit(StartBackup{0, operation.id(), operation.service(), operation.resource_id(), operation.blob(),
-                         operation.storage(), c.now.steady + kPostBudget});
-  c.History("backup", absl::StrCat("backup of ", service.name(), " to ", operation.blob()), "", operation.id());
+      c.Emit(StartBackup{0, operation.id(), operation.service(), operation.resource_id(),
+                         operation.blob(), operation.storage(), c.now.steady + kPostBudget});
+  c.History("backup", absl::StrCat("backup of ", service.name(), " to ", operation.blob()), "",
+            operation.id());
   return operation;
 }
 
@@ -190,14 +213,16 @@ void SendRestore(Context& c, v1::Operation& operation, SteadyTime send_by) {
     service->set_content_unverified(true);
   }
   c.seen().operations[operation.id()].call =
-      c.Emit(StartRestore{0, operation.id(), operation.service(), operation.resource_id(), operation.blob(),
-                          operation.storage(), send_by});
-  c.History("restore", absl::StrCat("restore of ", operation.service(), " from ", operation.blob()), "", operation.id());
+      c.Emit(StartRestore{0, operation.id(), operation.service(), operation.resource_id(),
+                          operation.blob(), operation.storage(), send_by});
+  c.History("restore", absl::StrCat("restore of ", operation.service(), " from ", operation.blob()),
+            "", operation.id());
 }
 
 void EndUnsent(Context& c, v1::Operation& operation, absl::string_view why) {
   End(c, operation,
-      operation.kind() == v1::OPERATION_KIND_BACKUP ? v1::OPERATION_STATE_LOST : v1::OPERATION_STATE_NEVER_STARTED,
+      operation.kind() == v1::OPERATION_KIND_BACKUP ? v1::OPERATION_STATE_LOST
+                                                    : v1::OPERATION_STATE_NEVER_STARTED,
       absl::StrCat("was not sent: ", why));
 }
 
@@ -222,9 +247,11 @@ void OnOperationStarted(Context& c, const OperationStarted& started) {
     case CallStatus::kFailed:
       if (v1::ServiceRecord* service = c.FindService(operation->service());
           service != nullptr && operation->kind() == v1::OPERATION_KIND_RESTORE) {
-        service->set_content_unverified(operation->was_unverified());  // refused: nothing was changed
+        service->set_content_unverified(
+            operation->was_unverified());  // refused: nothing was changed
       }
-      End(c, *operation, v1::OPERATION_STATE_FAILED, absl::StrCat("was refused: ", Describe(started.result.error)));
+      End(c, *operation, v1::OPERATION_STATE_FAILED,
+          absl::StrCat("was refused: ", Describe(started.result.error)));
       break;
     case CallStatus::kNotSent:
       EndUnsent(c, *operation, Describe(started.result.error));
@@ -254,11 +281,13 @@ void OnOperationPolled(Context& c, const OperationPolled& polled) {
       break;
     case OperationPolled::State::kSucceeded:
       End(c, *operation, v1::OPERATION_STATE_SUCCEEDED,
-          absl::StrCat("ended well after ", absl::FormatDuration(absl::Milliseconds(c.wall_ms() - operation->sent_ms()))));
+          absl::StrCat("ended well after ", absl::FormatDuration(absl::Milliseconds(
+                                                c.wall_ms() - operation->sent_ms()))));
       break;
     case OperationPolled::State::kFailed:
       *operation->mutable_error() = polled.error;
-      End(c, *operation, v1::OPERATION_STATE_FAILED, absl::StrCat("failed: ", Describe(polled.error)));
+      End(c, *operation, v1::OPERATION_STATE_FAILED,
+          absl::StrCat("failed: ", Describe(polled.error)));
       break;
     case OperationPolled::State::kGone:
       *operation->mutable_error() = polled.error;
@@ -279,7 +308,8 @@ void OnOperationInspected(Context& c, const OperationInspected& look) {
   progress->second.call = 0;
   progress->second.next_poll = c.now.steady + LookAgain(c, *operation);
   if (look.result.status != CallStatus::kOk) return;
-  const bool over = c.now.steady - progress->second.ambiguous_since >= AmbiguityWatch(c, *operation);
+  const bool over =
+      c.now.steady - progress->second.ambiguous_since >= AmbiguityWatch(c, *operation);
   if (operation->kind() == v1::OPERATION_KIND_BACKUP) {
     SettleBackup(c, *operation, look, over);
   } else {
@@ -299,39 +329,49 @@ void AdoptOperations(Context& c) {
       progress.next_poll = c.now.steady + c.config.timing.ambiguity_wait;
     } else if (operation.state() == v1::OPERATION_STATE_RUNNING) {
       c.seen().operations[operation.id()].next_poll = c.now.steady;
-      c.History(KindName(operation), absl::StrCat("adopted the running ", KindName(operation), " of ", operation.service()),
-                "", operation.id());
+      c.History(
+          KindName(operation),
+          absl::StrCat("adopted the running ", KindName(operation), " of ", operation.service()),
+          "", operation.id());
     }
   }
 }
 
 void AdvanceOperations(Context& c) {
   for (v1::Operation& operation : *c.record().mutable_operations()) {
-    if (operation.state() != v1::OPERATION_STATE_RUNNING && operation.state() != v1::OPERATION_STATE_AMBIGUOUS) continue;
+    if (operation.state() != v1::OPERATION_STATE_RUNNING &&
+        operation.state() != v1::OPERATION_STATE_AMBIGUOUS)
+      continue;
     Observed::OperationProgress& progress = c.seen().operations[operation.id()];
     if (operation.state() == v1::OPERATION_STATE_RUNNING && !progress.overdue_noted &&
         c.wall_ms() - operation.sent_ms() > absl::ToInt64Milliseconds(kOverdue)) {
       progress.overdue_noted = true;
-      c.History(KindName(operation), absl::StrCat("the ", KindName(operation), " of ", operation.service(),
-                                                  " has been running for over 8 hours; still polling"), "unknown", operation.id());
+      c.History(KindName(operation),
+                absl::StrCat("the ", KindName(operation), " of ", operation.service(),
+                             " has been running for over 8 hours; still polling"),
+                "unknown", operation.id());
     }
     if (progress.call != 0) continue;
     if (c.now.steady < progress.next_poll) {
       c.WakeAt(progress.next_poll);
     } else if (operation.state() == v1::OPERATION_STATE_RUNNING) {
-      progress.call = c.Emit(PollOperation{0, operation.id(), operation.service(), operation.handle()});
+      progress.call =
+          c.Emit(PollOperation{0, operation.id(), operation.service(), operation.handle()});
     } else {
       progress.call = c.Emit(InspectOperation{0, operation});
     }
   }
 }
 
-void AbandonOperation(Context& c, v1::Operation& operation, const std::string& who, const std::string& reason) {
+void AbandonOperation(Context& c, v1::Operation& operation, const std::string& who,
+                      const std::string& reason) {
   operation.set_state(v1::OPERATION_STATE_ABANDONED);
   operation.set_ended_ms(c.wall_ms());
   c.seen().operations.erase(operation.id());
-  c.History(KindName(operation), absl::StrCat("the ", KindName(operation), " of ", operation.service(),
-                                              " was declared ended: ", reason), "unknown", operation.id(), who);
+  c.History(KindName(operation),
+            absl::StrCat("the ", KindName(operation), " of ", operation.service(),
+                         " was declared ended: ", reason),
+            "unknown", operation.id(), who);
   c.again = true;
 }
 

@@ -7,15 +7,18 @@
 
 namespace failover::core {
 
-// The life of a backup or restore operation, from intent to a terminal state (design.md §6.9): intent
-// before the POST, the handle before the first poll, never a second POST, ambiguity settled by looking.
+// The life of a backup or restore operation, from intent to a terminal state (design.md §6.9):
+// intent before the POST, the handle before the first poll, never a second POST, ambiguity settled
+// by looking.
 
 // A new operation with an intent in this term and epoch. A backup starts as SENDING and its POST is
 // emitted; a restore starts as PLANNED (its fence comes first).
-v1::Operation& NewBackup(Context& context, const v1::ServiceRecord& service, const std::string& run_id,
-                         const v1::Storage& storage, const std::string& purpose);
-v1::Operation& PlanRestore(Context& context, const v1::ServiceRecord& service, const std::string& run_id,
-                           const v1::Storage& storage, const std::string& blob);
+v1::Operation& NewBackup(Context& context, const v1::ServiceRecord& service,
+                         const std::string& run_id, const v1::Storage& storage,
+                         const std::string& purpose);
+v1::Operation& PlanRestore(Context& context, const v1::ServiceRecord& service,
+                           const std::string& run_id, const v1::Storage& storage,
+                           const std::string& blob);
 // PLANNED → SENDING; the POST leaves before `send_by` or never.
 void SendRestore(Context& context, v1::Operation& operation, SteadyTime send_by);
 // Ends an operation of which nothing was sent.
@@ -29,7 +32,8 @@ void AdoptOperations(Context& context);
 // Polls and inspections that are due.
 void AdvanceOperations(Context& context);
 // An operator declares an operation ended.
-void AbandonOperation(Context& context, v1::Operation& operation, const std::string& who, const std::string& reason);
+void AbandonOperation(Context& context, v1::Operation& operation, const std::string& who,
+                      const std::string& reason);
 
 // Same digests for the same kinds.
 bool SameContent(const v1::Fingerprint& a, const v1::Fingerprint& b);

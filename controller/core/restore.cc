@@ -15,7 +15,7 @@ constexpr absl::Duration kGuardAge = absl::Seconds(10);  // design.md §6.3
 constexpr absl::Duration kTrafficKnown = absl::Minutes(2);
 constexpr absl::Duration kRetry = absl::Seconds(10);
 constexpr absl::Duration kVerifyRetry = absl::Seconds(5);
-constexpr int kVerifyTries = 3;   // a restored service may take a moment to answer consistently
+constexpr int kVerifyTries = 3;  // a restored service may take a moment to answer consistently
 constexpr int kMaxTries = 6;
 constexpr int kMaxListed = 50;
 
@@ -32,10 +32,13 @@ void SetStage(Context& c, v1::RestoreTarget& target, v1::RestoreStage stage) {
   c.again = true;
 }
 
-void EndTarget(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::RestoreStage stage, std::string reason) {
+void EndTarget(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::RestoreStage stage,
+               std::string reason) {
   if (!reason.empty()) {
-    c.History("sync", absl::StrCat(target.service(), ": ", reason), stage == v1::RESTORE_STAGE_DONE ? "ok" : "failed", run.id());
-    if (stage != v1::RESTORE_STAGE_DONE) c.Log(1, absl::StrCat(target.service(), ": ", reason), run.id());
+    c.History("sync", absl::StrCat(target.service(), ": ", reason),
+              stage == v1::RESTORE_STAGE_DONE ? "ok" : "failed", run.id());
+    if (stage != v1::RESTORE_STAGE_DONE)
+      c.Log(1, absl::StrCat(target.service(), ": ", reason), run.id());
   }
   target.set_reason(std::move(reason));
   SetStage(c, target, stage);
@@ -43,7 +46,8 @@ void EndTarget(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::Rest
   c.seen().baseline_read.reset();
 }
 
-// The guard does not hold now: wait for it, but not beyond the next scheduled run or the backup's life.
+// The guard does not hold now: wait for it, but not beyond the next scheduled run or the backup's
+// life.
 void Wait(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, const std::string& why) {
   if (target.stage() != v1::RESTORE_STAGE_WAITING) SetStage(c, target, v1::RESTORE_STAGE_WAITING);
   if (target.waiting_since_ms() == 0) target.set_waiting_since_ms(c.wall_ms());
@@ -52,7 +56,8 @@ void Wait(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, const std::st
     c.Persist();
   }
   c.seen().baseline_read.reset();
-  const bool next_due = c.wall_ms() >= run.started_ms() + absl::ToInt64Milliseconds(c.config.sync_interval);
+  const bool next_due =
+      c.wall_ms() >= run.started_ms() + absl::ToInt64Milliseconds(c.config.sync_interval);
   if (next_due || c.wall_ms() >= run.backup().expires_ms()) {
     EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED, absl::StrCat("not restored: ", why));
     return;
@@ -61,16 +66,19 @@ void Wait(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, const std::st
   c.WakeAt(c.seen().sync_retry);
 }
 
-void TryAgain(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, absl::string_view what, const CallResult& result) {
+void TryAgain(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, absl::string_view what,
+              const CallResult& result) {
   if (++c.seen().sync_tries >= kMaxTries) {
-    return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED, absl::StrCat(what, ": ", Describe(result.error)));
+    return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
+                     absl::StrCat(what, ": ", Describe(result.error)));
   }
   c.seen().sync_retry = c.now.steady + kRetry;
 }
 
-void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
-                    const FingerprintRead& read) {
-  if (std::string why = RestoreGuard(c, run, standby); !why.empty()) return Wait(c, run, target, why);
+void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
+                    v1::ServiceRecord& standby, const FingerprintRead& read) {
+  if (std::string why = RestoreGuard(c, run, standby); !why.empty())
+    return Wait(c, run, target, why);
   if (!c.MayAct()) return Wait(c, run, target, "the state cannot be stored");
   const v1::Operation& operation = NewBackup(c, standby, run.id(), run.storage(), "adopt");
   target.set_operation_id(operation.id());
@@ -83,23 +91,29 @@ void AdvanceOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target) {
   v1::Operation* operation = FindOperation(c.record(), target.operation_id());
   if (operation != nullptr && IsOpen(*operation)) return;
   if (operation == nullptr || operation->state() != v1::OPERATION_STATE_SUCCEEDED) {
-    return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED, "its own content could not be backed up, so it was not replaced");
+    return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
+                     "its own content could not be backed up, so it was not replaced");
   }
-  c.seen().sync_call = c.Emit(CheckBlob{0, operation->id(), operation->blob(), operation->storage(), operation->intent_ms()});
+  c.seen().sync_call = c.Emit(CheckBlob{0, operation->id(), operation->blob(), operation->storage(),
+                                        operation->intent_ms()});
 }
 
-// What was read from the standby decides: ours, pristine, to be backed up first, or somebody else's.
-void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
-                   const FingerprintRead& read) {
+// What was read from the standby decides: ours, pristine, to be backed up first, or somebody
+// else's.
+void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
+                   v1::ServiceRecord& standby, const FingerprintRead& read) {
   const bool backed_up = standby.adopted() && !standby.kept_backup_blob().empty() &&
                          SameContent(standby.kept_content(), read.fingerprint);
   if (standby.content_unverified() || backed_up) {
     c.seen().baseline_read = read;  // our own failed restore, or already kept safe
   } else if (!standby.has_baseline()) {
     if (!read.pristine && !standby.adopted()) {
-      return EndTarget(c, run, target, v1::RESTORE_STAGE_SKIPPED,
-                       absl::StrCat("it was never synced and holds content of its own; to replace it after a backup: "
-                                    "failoverctl sync run --adopt ", standby.name()));
+      return EndTarget(
+          c, run, target, v1::RESTORE_STAGE_SKIPPED,
+          absl::StrCat(
+              "it was never synced and holds content of its own; to replace it after a backup: "
+              "failoverctl sync run --adopt ",
+              standby.name()));
     }
     if (!read.pristine) return BeginOwnBackup(c, run, target, standby, read);
     c.seen().baseline_read = read;
@@ -112,14 +126,17 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::
       const v1::KindDigest& now = read.fingerprint.kinds(i);
       const bool known = i < standby.baseline().kinds_size();
       if (known && standby.baseline().kinds(i).digest() == now.digest()) continue;
-      drift.add_differences(absl::StrCat(now.kind(), ": ", known ? standby.baseline().kinds(i).count() : 0, " → ", now.count(),
-                                         known && standby.baseline().kinds(i).count() == now.count() ? " (changed)" : ""));
+      drift.add_differences(absl::StrCat(
+          now.kind(), ": ", known ? standby.baseline().kinds(i).count() : 0, " → ", now.count(),
+          known && standby.baseline().kinds(i).count() == now.count() ? " (changed)" : ""));
       drift.set_count(drift.count() + 1);
     }
     // Not a failure to try again: it waits for a person, who sees the blocker.
     return EndTarget(c, run, target, v1::RESTORE_STAGE_SKIPPED,
-                     absl::StrCat("somebody changed it since our last restore; see failoverctl sync diff; to let that go after a "
-                                  "backup: failoverctl standby discard ", standby.name()));
+                     absl::StrCat("somebody changed it since our last restore; see failoverctl "
+                                  "sync diff; to let that go after a "
+                                  "backup: failoverctl standby discard ",
+                                  standby.name()));
   } else {
     standby.clear_drift();
     c.seen().baseline_read = read;
@@ -131,15 +148,18 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::
 std::string FreshGuard(const Look& c, const v1::SyncRun& run, const v1::ServiceRecord& standby) {
   if (std::string why = RestoreGuard(c, run, standby); !why.empty()) return why;
   const std::optional<FingerprintRead>& baseline = c.seen().baseline_read;
-  if (!baseline.has_value() || c.now.steady - baseline->finished > kGuardAge) return "the standby was read too long ago";
-  if (absl::ToInt64Milliseconds(baseline->begun - c.now.steady) + c.wall_ms() < run.backup().ended_ms()) {
+  if (!baseline.has_value() || c.now.steady - baseline->finished > kGuardAge)
+    return "the standby was read too long ago";
+  if (absl::ToInt64Milliseconds(baseline->begun - c.now.steady) + c.wall_ms() <
+      run.backup().ended_ms()) {
     return "the standby was read before the backup ended";
   }
   return "";
 }
 
 // Plans the operation and writes its fence; the POST follows when the fence is ours.
-void AdvanceFence(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby) {
+void AdvanceFence(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
+                  v1::ServiceRecord& standby) {
   if (std::string why = FreshGuard(c, run, standby); !why.empty()) return Wait(c, run, target, why);
   if (!c.MayAct()) return;
   if (c.now.steady - c.seen().traffic_read > kGuardAge / 2) {
@@ -147,10 +167,12 @@ void AdvanceFence(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::S
     c.WakeAt(c.now.steady + absl::Milliseconds(200));
     return;
   }
-  const v1::Operation& operation = PlanRestore(c, standby, run.id(), run.storage(), run.backup().blob());
+  const v1::Operation& operation =
+      PlanRestore(c, standby, run.id(), run.storage(), run.backup().blob());
   target.set_operation_id(operation.id());
   const Fence fence{c.record().store_id(), c.record().epoch(), c.record().term(), operation.id()};
-  c.seen().sync_call = c.Emit(WriteFence{0, fence, c.record().fence_adopted(), run.storage(), c.now.steady + kGuardAge});
+  c.seen().sync_call = c.Emit(
+      WriteFence{0, fence, c.record().fence_adopted(), run.storage(), c.now.steady + kGuardAge});
 }
 
 void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
@@ -172,13 +194,16 @@ void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::Servi
   }
   EndTarget(c, run, target, v1::RESTORE_STAGE_DONE,
             absl::StrCat("verified equal to the backup of ", FormatMs(run.backup().started_ms()),
-                         run.backup().in_flux() > 0 ? absl::StrCat(" (", run.backup().in_flux(), " entities were in flux)") : ""));
+                         run.backup().in_flux() > 0
+                             ? absl::StrCat(" (", run.backup().in_flux(), " entities were in flux)")
+                             : ""));
 }
 
-void JudgeVerification(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::ServiceRecord& standby,
-                       const FingerprintRead& read) {
+void JudgeVerification(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
+                       v1::ServiceRecord& standby, const FingerprintRead& read) {
   std::vector<std::string> differences;
-  const int count = DifferencesFromBackup(*c.seen().before, *c.seen().after, *read.entities, &differences);
+  const int count =
+      DifferencesFromBackup(*c.seen().before, *c.seen().after, *read.entities, &differences);
   target.set_differences(count);
   target.clear_difference_list();
   for (std::string& difference : differences) target.add_difference_list(std::move(difference));
@@ -188,7 +213,8 @@ void JudgeVerification(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, 
     return;
   }
   EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
-            absl::StrCat("restored, but ", count, " entities differ from the backup, first: ", target.difference_list(0)));
+            absl::StrCat("restored, but ", count,
+                         " entities differ from the backup, first: ", target.difference_list(0)));
 }
 
 void AdvanceVerify(Context& c, v1::SyncRun& run, const v1::ServiceRecord& standby) {
@@ -201,7 +227,9 @@ void AdvanceVerify(Context& c, v1::SyncRun& run, const v1::ServiceRecord& standb
 
 void AdvanceRunning(Context& c, v1::SyncRun& run, v1::RestoreTarget& target) {
   v1::Operation* operation = FindOperation(c.record(), target.operation_id());
-  if (operation != nullptr && IsOpen(*operation) && operation->state() != v1::OPERATION_STATE_NEEDS_OPERATOR) return;
+  if (operation != nullptr && IsOpen(*operation) &&
+      operation->state() != v1::OPERATION_STATE_NEEDS_OPERATOR)
+    return;
   if (operation != nullptr && operation->state() == v1::OPERATION_STATE_SUCCEEDED) {
     return SetStage(c, target, v1::RESTORE_STAGE_VERIFY);
   }
@@ -210,8 +238,9 @@ void AdvanceRunning(Context& c, v1::SyncRun& run, v1::RestoreTarget& target) {
     return Wait(c, run, target, "its restore was not sent; trying again with a new operation");
   }
   EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
-            operation == nullptr ? "its operation is no longer known"
-                                 : absl::StrCat("the restore did not succeed: ", Describe(operation->error())));
+            operation == nullptr
+                ? "its operation is no longer known"
+                : absl::StrCat("the restore did not succeed: ", Describe(operation->error())));
 }
 
 }  // namespace
@@ -221,16 +250,21 @@ std::string RestoreGuard(const Look& c, const v1::SyncRun& run, const v1::Servic
   if (run.epoch() != record.epoch()) return "roles changed since the run began";
   if (target.role() != v1::ROLE_STANDBY) return "it is not a standby";
   const int active = c.ActiveIndex();
-  if (active < 0 || record.services(active).name() != run.source()) return "the source is no longer active";
-  if (record.services(active).resource_id() == target.resource_id()) return "it is the active service itself";
+  if (active < 0 || record.services(active).name() != run.source())
+    return "the source is no longer active";
+  if (record.services(active).resource_id() == target.resource_id())
+    return "it is the active service itself";
   if (IsOpen(record.failover())) return "a failover is in progress";
   if (record.approval().expires_ms() != 0) return "a failover waits for approval";
   if (run.trigger() == "schedule" && record.pause().active()) return "paused";
-  if (!c.config.has_traffic) return "without a traffic section nobody can tell that it serves no traffic";
+  if (!c.config.has_traffic)
+    return "without a traffic section nobody can tell that it serves no traffic";
   if (!TrafficMatches(c)) return "the traffic layer does not agree with the roles";
-  if (c.now.steady - c.seen().traffic_read > kTrafficKnown) return "the traffic layer cannot be read";
+  if (c.now.steady - c.seen().traffic_read > kTrafficKnown)
+    return "the traffic layer cannot be read";
   if (std::string frozen = FreezeReason(c); !frozen.empty()) return frozen;
-  if (target.not_resynced()) return "a former active service is not overwritten without an approved reverse sync";
+  if (target.not_resynced())
+    return "a former active service is not overwritten without an approved reverse sync";
   const v1::BackupRecord& backup = run.backup();
   if (!backup.checked()) return "the backup is not proved";
   if (c.wall_ms() >= backup.expires_ms()) return "the backup has expired";
@@ -275,13 +309,16 @@ void AdvanceRestores(Context& c, v1::SyncRun& run) {
   v1::RestoreTarget* target = Current(run);
   if (target == nullptr) return FinishRun(c);
   v1::ServiceRecord* standby = c.FindService(target->service());
-  if (standby == nullptr) return EndTarget(c, run, *target, v1::RESTORE_STAGE_FAILED, "no longer configured");
+  if (standby == nullptr)
+    return EndTarget(c, run, *target, v1::RESTORE_STAGE_FAILED, "no longer configured");
   switch (target->stage()) {
     case v1::RESTORE_STAGE_WAITING:
       if (run.epoch() != c.record().epoch()) {
-        return EndTarget(c, run, *target, v1::RESTORE_STAGE_FAILED, "not restored: roles changed since the run began");
+        return EndTarget(c, run, *target, v1::RESTORE_STAGE_FAILED,
+                         "not restored: roles changed since the run began");
       }
-      if (std::string why = RestoreGuard(c, run, *standby); !why.empty()) return Wait(c, run, *target, why);
+      if (std::string why = RestoreGuard(c, run, *standby); !why.empty())
+        return Wait(c, run, *target, why);
       target->clear_reason();
       return SetStage(c, *target, v1::RESTORE_STAGE_READ_BASELINE);
     case v1::RESTORE_STAGE_READ_BASELINE:
@@ -359,11 +396,15 @@ void OnManifestRead(Context& c, const ManifestRead& read) {
 void OnFenceWritten(Context& c, const FenceDone& fence) {
   v1::SyncRun& run = *c.record().mutable_sync_run();
   v1::RestoreTarget* target = Current(run);
-  if (fence.call != c.seen().sync_call || target == nullptr || target->stage() != v1::RESTORE_STAGE_FENCE) return;
+  if (fence.call != c.seen().sync_call || target == nullptr ||
+      target->stage() != v1::RESTORE_STAGE_FENCE)
+    return;
   c.seen().sync_call = 0;
   v1::Operation* operation = FindOperation(c.record(), target->operation_id());
   v1::ServiceRecord* standby = c.FindService(target->service());
-  if (operation == nullptr || standby == nullptr || operation->state() != v1::OPERATION_STATE_PLANNED) return;
+  if (operation == nullptr || standby == nullptr ||
+      operation->state() != v1::OPERATION_STATE_PLANNED)
+    return;
   if (fence.result.status != CallStatus::kOk) {
     const std::string why = absl::StrCat("the fence refuses: ", Describe(fence.result.error));
     EndUnsent(c, *operation, why);
@@ -373,14 +414,16 @@ void OnFenceWritten(Context& c, const FenceDone& fence) {
     return Wait(c, run, *target, why);
   }
   std::string why = FreshGuard(c, run, *standby);
-  if (why.empty() && c.now.steady - c.seen().traffic_read > kGuardAge) why = "the traffic layer was read too long ago";
+  if (why.empty() && c.now.steady - c.seen().traffic_read > kGuardAge)
+    why = "the traffic layer was read too long ago";
   if (why.empty() && !c.MayAct()) why = "the state cannot be stored";
   if (!why.empty()) {
     EndUnsent(c, *operation, why);
     return Wait(c, run, *target, why);
   }
   *operation->mutable_target_before() = c.seen().baseline_read->fingerprint;
-  const SteadyTime send_by = std::min(c.seen().baseline_read->finished, c.seen().traffic_read) + kGuardAge;
+  const SteadyTime send_by =
+      std::min(c.seen().baseline_read->finished, c.seen().traffic_read) + kGuardAge;
   SendRestore(c, *operation, send_by);
   SetStage(c, *target, v1::RESTORE_STAGE_RESTORE);
 }

@@ -23,24 +23,26 @@ namespace failover::core {
 struct Observed {
   bool leading = false;
   SteadyTime leading_since;
-  bool grace_over = false;               // startup_grace (design.md §7.3)
-  SteadyTime distrust_before = SteadyTime::InfinitePast();  // ClockGap: older results decide nothing
-  bool gap_pending = false;              // no effect before a durable write succeeded after a gap
-  uint64_t gap_version = 0;              // that write
+  bool grace_over = false;  // startup_grace (design.md §7.3)
+  SteadyTime distrust_before =
+      SteadyTime::InfinitePast();  // ClockGap: older results decide nothing
+  bool gap_pending = false;        // no effect before a durable write succeeded after a gap
+  uint64_t gap_version = 0;        // that write
 
   Votes votes;
   std::vector<ServiceVerdict> verdicts;  // by service index, deciding probe
   SteadyTime config_changed = SteadyTime::InfinitePast();
-  std::string probed;                    // what is probed, as text: votes belong to it
-  std::vector<SteadyTime> last_burst;    // by service: when the other regions were asked to probe at once
+  std::string probed;  // what is probed, as text: votes belong to it
+  std::vector<SteadyTime>
+      last_burst;  // by service: when the other regions were asked to probe at once
 
   // Traffic layer.
   bool traffic_known = false;
-  std::map<std::string, bool> enabled;   // service → enabled, as last read
+  std::map<std::string, bool> enabled;  // service → enabled, as last read
   SteadyTime traffic_read = SteadyTime::InfinitePast();
   absl::Time traffic_read_wall = absl::InfinitePast();
   std::string traffic_problem;
-  uint64_t traffic_call = 0;             // ReadTraffic in flight
+  uint64_t traffic_call = 0;  // ReadTraffic in flight
   SteadyTime next_traffic_read = SteadyTime::InfinitePast();
   uint64_t path_call = 0;
   bool path_ok = false;
@@ -52,17 +54,17 @@ struct Observed {
 
   // First contact.
   uint64_t fence_call = 0;
-  bool fence_checked = false;            // the group's fence was read once
+  bool fence_checked = false;  // the group's fence was read once
   std::optional<Fence> fence_found;
   std::string fence_problem;
   SteadyTime next_fence_read = SteadyTime::InfinitePast();
 
   // Freeze (design.md §6.4).
-  std::map<int, SteadyTime> dissent_since;                   // region → its lone `down` began
+  std::map<int, SteadyTime> dissent_since;  // region → its lone `down` began
   SteadyTime active_up_since = SteadyTime::InfiniteFuture();
 
   // The open sync run.
-  uint64_t sync_call = 0;                // the one call in flight for the run
+  uint64_t sync_call = 0;  // the one call in flight for the run
   std::shared_ptr<const Entities> before, after;
   int sync_tries = 0;
   SteadyTime sync_retry = SteadyTime::InfinitePast();
@@ -80,14 +82,15 @@ struct Observed {
   std::map<std::string, OperationProgress> operations;
 
   // Failover.
-  uint64_t set_call = 0;                 // SetEndpoint in flight
-  uint64_t readback_call = 0;            // ReadTraffic whose request began after the last SetEndpoint's answer
-  bool enable_maybe_applied = false;     // an enable request may have reached the traffic layer
+  uint64_t set_call = 0;  // SetEndpoint in flight
+  uint64_t readback_call =
+      0;  // ReadTraffic whose request began after the last SetEndpoint's answer
+  bool enable_maybe_applied = false;  // an enable request may have reached the traffic layer
   bool disable_answered = false;
-  uint64_t decided_version = 0;          // the record with the decision
+  uint64_t decided_version = 0;  // the record with the decision
   SteadyTime switch_retry = SteadyTime::InfinitePast();
   SteadyTime confirm_deadline = SteadyTime::InfiniteFuture();
-  std::optional<SteadyTime> unknown_since;   // verdict unknown before the point of no return
+  std::optional<SteadyTime> unknown_since;  // verdict unknown before the point of no return
   std::string would_do;
   absl::Time last_repair = absl::InfinitePast();
 

@@ -24,20 +24,29 @@ const char* Name(Verdict verdict) {
   return kNames[static_cast<int>(verdict)];
 }
 const char* Name(FailedStage stage) {
-  static constexpr const char* kNames[] = {"", "resolve", "connect", "tls", "send", "first byte", "body", "assertion"};
+  static constexpr const char* kNames[] = {"",     "resolve",    "connect", "tls",
+                                           "send", "first byte", "body",    "assertion"};
   return kNames[static_cast<int>(stage)];
 }
 v1::Vote Proto(Vote vote) {
   return vote == Vote::kUp ? v1::VOTE_UP : vote == Vote::kDown ? v1::VOTE_DOWN : v1::VOTE_UNKNOWN;
 }
-int64_t Ms(absl::Duration d) { return d == absl::InfiniteDuration() ? 0 : absl::ToInt64Milliseconds(d); }
-int64_t MsOrMinusOne(absl::Duration d) { return d == absl::InfiniteDuration() ? -1 : absl::ToInt64Milliseconds(d); }
-int64_t WallMsOf(absl::Time t) { return t == absl::InfinitePast() || t == absl::InfiniteFuture() ? 0 : absl::ToUnixMillis(t); }
+int64_t Ms(absl::Duration d) {
+  return d == absl::InfiniteDuration() ? 0 : absl::ToInt64Milliseconds(d);
+}
+int64_t MsOrMinusOne(absl::Duration d) {
+  return d == absl::InfiniteDuration() ? -1 : absl::ToInt64Milliseconds(d);
+}
+int64_t WallMsOf(absl::Time t) {
+  return t == absl::InfinitePast() || t == absl::InfiniteFuture() ? 0 : absl::ToUnixMillis(t);
+}
 
-void FillBlocker(const Look& c, const BlockerRule& rule, const BlockerSet& set, int service, v1::Blocker* out) {
+void FillBlocker(const Look& c, const BlockerRule& rule, const BlockerSet& set, int service,
+                 v1::Blocker* out) {
   out->set_name(rule.name);
   out->set_active(set.Has(rule.blocker));
-  out->set_stops_automatic(rule.blocker == Blocker::kDrift ? c.config.drift_blocks : rule.stops_automatic);
+  out->set_stops_automatic(rule.blocker == Blocker::kDrift ? c.config.drift_blocks
+                                                           : rule.stops_automatic);
   out->set_stops_manual(rule.stops_manual);
   if (!out->active()) return;
   BlockerWords words = WordsOf(c, rule.blocker, service);
@@ -51,7 +60,8 @@ std::string WhyVote(const Look& c, const RegionVote& vote) {
   if (!vote.fresh) {
     return vote.newest == SteadyTime::InfinitePast()
                ? "no result yet"
-               : absl::StrCat("no result for ", absl::FormatDuration(absl::Trunc(c.now.steady - vote.newest, absl::Seconds(1))));
+               : absl::StrCat("no result for ", absl::FormatDuration(absl::Trunc(
+                                                    c.now.steady - vote.newest, absl::Seconds(1))));
   }
   if (vote.failures > 0) {
     std::string text = absl::StrCat(vote.failures, " failed in a row: ", Name(vote.stage));
@@ -102,17 +112,21 @@ void FillService(const Look& c, const Blockers& blockers, int index, v1::Service
     other->set_verdict(Name(Judge(c.config, c.seen().votes, index, probe, {}, c.now).verdict));
   }
   const auto enabled = c.seen().enabled.find(config.name);
-  out->set_serving(!c.seen().traffic_known || enabled == c.seen().enabled.end() ? "unknown" : enabled->second ? "enabled" : "disabled");
+  out->set_serving(!c.seen().traffic_known || enabled == c.seen().enabled.end() ? "unknown"
+                   : enabled->second                                            ? "enabled"
+                                                                                : "disabled");
   if (const v1::Operation* open = OpenOperationOn(c.record(), config.name)) {
     *out->mutable_operation() = *open;
     const absl::Duration p95 = P95(c.record(), open->kind());
-    if (p95 > absl::ZeroDuration() && open->sent_ms() != 0) out->set_operation_forecast_ms(open->sent_ms() + absl::ToInt64Milliseconds(p95));
+    if (p95 > absl::ZeroDuration() && open->sent_ms() != 0)
+      out->set_operation_forecast_ms(open->sent_ms() + absl::ToInt64Milliseconds(p95));
   }
   if (record.role() == v1::ROLE_ACTIVE) return;
   for (const BlockerRule& rule : BlockerTable()) {
     if (rule.standby) FillBlocker(c, rule, blockers.Of(index), index, out->add_blockers());
   }
-  out->set_ready(record.role() == v1::ROLE_STANDBY && StoppingAutomatic(blockers.Of(index), c.config.drift_blocks).empty());
+  out->set_ready(record.role() == v1::ROLE_STANDBY &&
+                 StoppingAutomatic(blockers.Of(index), c.config.drift_blocks).empty());
   out->set_rpo_now_ms(MsOrMinusOne(RpoNow(record, c.now.wall)));
   out->set_rpo_source("recovery_point");
 }
@@ -125,9 +139,10 @@ void FillOutage(const Look& c, int active, v1::OutageStatus* out) {
   out->set_down_ms(outage.down_ms());
   if (outage.down_ms() == 0 || active < 0) return;
   const SteadyTime over = DwellOver(c.seen().verdicts[active]);
-  out->set_dwell_left_ms(over == SteadyTime::InfiniteFuture()
-                             ? absl::ToInt64Milliseconds(c.config.min_down_duration)
-                             : std::max<int64_t>(0, absl::ToInt64Milliseconds(over - c.now.steady)));
+  out->set_dwell_left_ms(
+      over == SteadyTime::InfiniteFuture()
+          ? absl::ToInt64Milliseconds(c.config.min_down_duration)
+          : std::max<int64_t>(0, absl::ToInt64Milliseconds(over - c.now.steady)));
 }
 
 void FillSync(const Look& c, v1::SyncStatus* out) {
@@ -138,14 +153,16 @@ void FillSync(const Look& c, v1::SyncStatus* out) {
   out->set_interval_ms(absl::ToInt64Milliseconds(c.config.sync_interval));
   if (out->configured()) {
     absl::Time next = NextSync(c);
-    if (c.seen().next_sync_attempt > c.now.steady) next = std::max(next, c.now.wall + (c.seen().next_sync_attempt - c.now.steady));
+    if (c.seen().next_sync_attempt > c.now.steady)
+      next = std::max(next, c.now.wall + (c.seen().next_sync_attempt - c.now.steady));
     out->set_next_run_ms(std::max(c.wall_ms(), absl::ToUnixMillis(next)));
   }
   out->set_holding(c.seen().sync_holding);
   if (!IsOpen(record.sync_run())) return;
   out->clear_holding();
   const int target = record.sync_run().next_target();
-  if (record.sync_run().stage() == v1::SYNC_STAGE_RESTORE && target < record.sync_run().targets_size()) {
+  if (record.sync_run().stage() == v1::SYNC_STAGE_RESTORE &&
+      target < record.sync_run().targets_size()) {
     out->set_holding(record.sync_run().targets(target).reason());
   }
 }
@@ -167,14 +184,17 @@ void FillPublic(const Look& c, v1::GroupStatus* out) {
     const Agent* newest = nullptr;
     for (const Agent& agent : c.seen().votes.agents) {
       if (agent.region != static_cast<int>(region)) continue;
-      if (newest == nullptr || agent.public_answer.completed > newest->public_answer.completed) newest = &agent;
+      if (newest == nullptr || agent.public_answer.completed > newest->public_answer.completed)
+        newest = &agent;
     }
     v1::PublicView* view = out->add_public_views();
     view->set_probe_region(c.config.probe_regions[region]);
-    if (newest == nullptr || newest->public_answer.completed == SteadyTime::InfinitePast()) continue;
+    if (newest == nullptr || newest->public_answer.completed == SteadyTime::InfinitePast())
+      continue;
     view->set_success(newest->public_answer.success);
     view->set_at_ms(c.WallMs(newest->public_answer.completed));
-    const int service = newest->public_answer.success ? ServedBy(c.config, *newest, newest->public_answer) : -1;
+    const int service =
+        newest->public_answer.success ? ServedBy(c.config, *newest, newest->public_answer) : -1;
     if (service >= 0) view->set_served_by(c.config.services[service].name);
   }
 }
@@ -185,31 +205,40 @@ void FillNotices(const Look& c, int active, v1::GroupStatus* out) {
   if (active >= 0 && c.seen().verdicts[active].verdict != Verdict::kDown) {
     for (const auto& [region, since] : c.seen().dissent_since) {
       if (c.now.steady - since < kDissentOld) continue;
-      out->add_notices(absl::StrCat("dissenting_region: ", c.config.probe_regions[region], " alone has seen ",
-                                    c.config.services[active].name, " down for ",
-                                    absl::FormatDuration(absl::Trunc(c.now.steady - since, absl::Seconds(1)))));
+      out->add_notices(
+          absl::StrCat("dissenting_region: ", c.config.probe_regions[region], " alone has seen ",
+                       c.config.services[active].name, " down for ",
+                       absl::FormatDuration(absl::Trunc(c.now.steady - since, absl::Seconds(1)))));
     }
   }
-  if (!c.seen().fence_problem.empty()) out->add_notices(absl::StrCat("fence: ", c.seen().fence_problem));
-  if (record.failover().stage() == v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN && !record.failover().acknowledged()) {
-    out->add_notices(absl::StrCat("switched_not_seen: ", record.failover().outcome(), "; when it is settled: failoverctl ack ", c.config.name));
+  if (!c.seen().fence_problem.empty())
+    out->add_notices(absl::StrCat("fence: ", c.seen().fence_problem));
+  if (record.failover().stage() == v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN &&
+      !record.failover().acknowledged()) {
+    out->add_notices(absl::StrCat("switched_not_seen: ", record.failover().outcome(),
+                                  "; when it is settled: failoverctl ack ", c.config.name));
   }
   if (c.config.rpo_objective != absl::InfiniteDuration() && out->rpo_now_ms() >= 0 &&
       absl::Milliseconds(out->rpo_now_ms()) > c.config.rpo_objective) {
-    out->add_notices(absl::StrCat("rpo: ", absl::FormatDuration(absl::Trunc(absl::Milliseconds(out->rpo_now_ms()), absl::Seconds(1))),
-                                  " exceeds the objective of ", absl::FormatDuration(c.config.rpo_objective)));
+    out->add_notices(absl::StrCat(
+        "rpo: ",
+        absl::FormatDuration(absl::Trunc(absl::Milliseconds(out->rpo_now_ms()), absl::Seconds(1))),
+        " exceeds the objective of ", absl::FormatDuration(c.config.rpo_objective)));
   }
   for (const v1::ServiceRecord& service : record.services()) {
     if (service.drift().found_ms() == 0) continue;
-    out->add_notices(absl::StrCat("drift: somebody changed ", service.name(), " since our last restore; failoverctl sync diff ", c.config.name, " ",
-                                  service.name()));
+    out->add_notices(absl::StrCat("drift: somebody changed ", service.name(),
+                                  " since our last restore; failoverctl sync diff ", c.config.name,
+                                  " ", service.name()));
   }
   if (record.sync_failures_in_a_row() > 0) {
-    out->add_notices(absl::StrCat("sync: ", record.sync_failures_in_a_row(), " run(s) failed in a row: ", record.sync_run().failure()));
+    out->add_notices(absl::StrCat("sync: ", record.sync_failures_in_a_row(),
+                                  " run(s) failed in a row: ", record.sync_run().failure()));
   }
   for (const v1::Operation& operation : record.operations()) {
     if (operation.state() == v1::OPERATION_STATE_NEEDS_OPERATOR) {
-      out->add_notices(absl::StrCat("operation ", operation.id(), " on ", operation.service(), " needs an operator"));
+      out->add_notices(absl::StrCat("operation ", operation.id(), " on ", operation.service(),
+                                    " needs an operator"));
     }
   }
 }
@@ -222,14 +251,17 @@ void FillRpo(const Look& c, const Blockers& blockers, v1::GroupStatus* out) {
     if (c.Service(i).role() != v1::ROLE_STANDBY) continue;
     best = i;
     for (int other = i + 1; other < c.record().services_size(); ++other) {
-      if (c.Service(other).role() == v1::ROLE_STANDBY && RpoNow(c.Service(other), c.now.wall) < RpoNow(c.Service(best), c.now.wall)) best = other;
+      if (c.Service(other).role() == v1::ROLE_STANDBY &&
+          RpoNow(c.Service(other), c.now.wall) < RpoNow(c.Service(best), c.now.wall))
+        best = other;
     }
   }
   out->set_rpo_now_ms(best < 0 ? -1 : MsOrMinusOne(RpoNow(c.Service(best), c.now.wall)));
   out->set_rpo_source("recovery_point");
 }
 
-std::string StateOf(const Look& c, int active, const v1::GroupStatus& status, const Blockers& blockers) {
+std::string StateOf(const Look& c, int active, const v1::GroupStatus& status,
+                    const Blockers& blockers) {
   const v1::GroupRecord& record = c.record();
   if (active < 0) return "unknown";
   if (IsOpen(record.failover())) return "failing_over";
@@ -254,12 +286,14 @@ void FillPromise(const Look& c, v1::GroupStatus* out) {
   // Switch and visibility as measured by the last failovers; without one, nothing is promised.
   const v1::Failover& last = c.record().failover();
   // A failover is decided at the later of detection and dwell; what the dwell adds is told apart.
-  out->set_min_down_ms(std::max<int64_t>(0, absl::ToInt64Milliseconds(DwellOf(c.config) - bounds.worst)));
+  out->set_min_down_ms(
+      std::max<int64_t>(0, absl::ToInt64Milliseconds(DwellOf(c.config) - bounds.worst)));
   out->set_forecast_rto_ms(-1);
   if (last.switched_ms() != 0 && out->detection_bound_ms() >= 0) {
     out->set_forecast_switch_ms(RtoOf(last).switch_ms());
     out->set_forecast_visible_ms(RtoOf(last).visible_ms());
-    out->set_forecast_rto_ms(out->detection_bound_ms() + out->min_down_ms() + out->forecast_switch_ms() + out->forecast_visible_ms());
+    out->set_forecast_rto_ms(out->detection_bound_ms() + out->min_down_ms() +
+                             out->forecast_switch_ms() + out->forecast_visible_ms());
   }
   out->set_backup_p95_ms(absl::ToInt64Milliseconds(P95(c.record(), v1::OPERATION_KIND_BACKUP)));
   out->set_restore_p95_ms(absl::ToInt64Milliseconds(P95(c.record(), v1::OPERATION_KIND_RESTORE)));
@@ -279,7 +313,8 @@ void FillRecord(const Look& c, v1::GroupStatus* out) {
   }
   if (record.approval().expires_ms() > c.wall_ms()) *out->mutable_approval() = record.approval();
   if (record.pause().active()) *out->mutable_pause() = record.pause();
-  out->set_cooldown_until_ms(record.cooldown_until_ms() > c.wall_ms() ? record.cooldown_until_ms() : 0);
+  out->set_cooldown_until_ms(record.cooldown_until_ms() > c.wall_ms() ? record.cooldown_until_ms()
+                                                                      : 0);
   *out->mutable_last_switches() = record.last_switches();
   out->set_frozen_by_operator(record.frozen_by_operator());
   out->set_failovers_last_day(record.failover_ms_size());
@@ -315,7 +350,8 @@ v1::GroupStatus StatusOf(const GroupConfig& config, const GroupState& state, Now
   const Blockers blockers = EvaluateBlockers(c);
   if (active >= 0) out.set_active(config.services[active].name);
   FillRecord(c, &out);
-  for (int i = 0; i < static_cast<int>(config.services.size()); ++i) FillService(c, blockers, i, out.add_services());
+  for (int i = 0; i < static_cast<int>(config.services.size()); ++i)
+    FillService(c, blockers, i, out.add_services());
   for (const BlockerRule& rule : BlockerTable()) {
     if (!rule.standby) FillBlocker(c, rule, blockers.group, -1, out.add_blockers());
   }

@@ -17,10 +17,12 @@ constexpr int kMaxTries = 6;
 constexpr absl::Duration kBusyRetry = absl::Minutes(1);
 constexpr int kMaxBackups = 200;
 
-// A failed run is tried again sooner than the interval, ever later, with jitter from the record's seed.
+// A failed run is tried again sooner than the interval, ever later, with jitter from the record's
+// seed.
 absl::Duration RetryPause(Context& c) {
   const int failures = std::min(c.record().sync_failures_in_a_row(), 6);
-  const absl::Duration pause = std::min(kBusyRetry * (1 << failures), std::max(kBusyRetry, c.config.sync_interval));
+  const absl::Duration pause =
+      std::min(kBusyRetry * (1 << failures), std::max(kBusyRetry, c.config.sync_interval));
   return pause + absl::Milliseconds(c.Random() % 5000);
 }
 
@@ -34,7 +36,8 @@ void ReadSource(Context& c) {
 // A call of the run failed: try again a few times, then give the run up.
 void RetryOrFail(Context& c, absl::string_view what, const CallResult& result) {
   Observed& seen = c.seen();
-  if (++seen.sync_tries >= kMaxTries) return FailRun(c, absl::StrCat(what, ": ", Describe(result.error)));
+  if (++seen.sync_tries >= kMaxTries)
+    return FailRun(c, absl::StrCat(what, ": ", Describe(result.error)));
   seen.sync_retry = c.now.steady + kReadRetry;
 }
 
@@ -85,7 +88,8 @@ void AdvanceManifest(Context& c, v1::SyncRun& run) {
     return NextStage(c, v1::SYNC_STAGE_READ_AFTER);  // a restart lost them
   }
   if (c.MayAct()) {
-    c.seen().sync_call = c.Emit(WriteManifest{0, run.backup(), run.storage(), c.seen().before, c.seen().after});
+    c.seen().sync_call =
+        c.Emit(WriteManifest{0, run.backup(), run.storage(), c.seen().before, c.seen().after});
   }
 }
 
@@ -94,23 +98,26 @@ void OrderTargets(Context& c, v1::SyncRun& run) {
   for (const v1::ServiceRecord& service : c.record().services()) {
     if (service.role() == v1::ROLE_STANDBY) targets.push_back(&service);
   }
-  std::stable_sort(targets.begin(), targets.end(), [](const v1::ServiceRecord* a, const v1::ServiceRecord* b) {
-    return a->recovery_point_ms() < b->recovery_point_ms();  // worst first
-  });
+  std::stable_sort(targets.begin(), targets.end(),
+                   [](const v1::ServiceRecord* a, const v1::ServiceRecord* b) {
+                     return a->recovery_point_ms() < b->recovery_point_ms();  // worst first
+                   });
   for (const v1::ServiceRecord* service : targets) {
     v1::RestoreTarget* target = run.add_targets();
     target->set_service(service->name());
     target->set_stage(v1::RESTORE_STAGE_WAITING);
     if (service->not_resynced()) {
       target->set_stage(v1::RESTORE_STAGE_SKIPPED);
-      target->set_reason("a former active service: not overwritten without an approved reverse sync");
+      target->set_reason(
+          "a former active service: not overwritten without an approved reverse sync");
     }
   }
 }
 
-// A restart lost the entities from before the backup; their digests are durable. Kinds whose digest is
-// the same now did not change; all entities of the others count as in flux.
-std::shared_ptr<const Entities> RebuiltBefore(const v1::Fingerprint& before, const FingerprintRead& after) {
+// A restart lost the entities from before the backup; their digests are durable. Kinds whose digest
+// is the same now did not change; all entities of the others count as in flux.
+std::shared_ptr<const Entities> RebuiltBefore(const v1::Fingerprint& before,
+                                              const FingerprintRead& after) {
   std::set<std::string> same;
   for (const v1::KindDigest& then : before.kinds()) {
     for (const v1::KindDigest& now : after.fingerprint.kinds()) {
@@ -167,19 +174,23 @@ std::string FactsProblem(const ServiceFacts& facts) {
   return "";
 }
 
-void JudgeTargets(Context& c, v1::SyncRun& run, const PreflightDone& done, const std::string& source_sku) {
+void JudgeTargets(Context& c, v1::SyncRun& run, const PreflightDone& done,
+                  const std::string& source_sku) {
   for (v1::RestoreTarget& target : *run.mutable_targets()) {
     if (target.stage() != v1::RESTORE_STAGE_WAITING) continue;
     for (const ServiceFacts& facts : done.services) {
       if (facts.service != target.service()) continue;
       std::string problem = FactsProblem(facts);
       if (problem.empty() && facts.sku != source_sku) {
-        problem = absl::StrCat("its tier is ", facts.sku, ", the source's is ", source_sku, ": Azure refuses such a restore");
+        problem = absl::StrCat("its tier is ", facts.sku, ", the source's is ", source_sku,
+                               ": Azure refuses such a restore");
       }
-      if (problem.empty() || (facts.reachable && facts.refused.empty() && !facts.idle)) continue;  // busy: waits
+      if (problem.empty() || (facts.reachable && facts.refused.empty() && !facts.idle))
+        continue;  // busy: waits
       target.set_stage(v1::RESTORE_STAGE_SKIPPED);
       target.set_reason(problem);
-      c.History("sync", absl::StrCat(target.service(), " is left out: ", problem), "failed", run.id());
+      c.History("sync", absl::StrCat(target.service(), " is left out: ", problem), "failed",
+                run.id());
     }
   }
 }
@@ -195,10 +206,12 @@ void FinishRun(Context& c) {
   }
   run.set_ended_ms(c.wall_ms());
   run.set_stage(bad == 0 ? v1::SYNC_STAGE_DONE : v1::SYNC_STAGE_FAILED);
-  if (bad != 0 && run.failure().empty()) run.set_failure(absl::StrCat(bad, " standby(s) were not restored"));
+  if (bad != 0 && run.failure().empty())
+    run.set_failure(absl::StrCat(bad, " standby(s) were not restored"));
   c.record().set_sync_failures_in_a_row(bad == 0 ? 0 : c.record().sync_failures_in_a_row() + 1);
   c.seen().next_sync_attempt = bad == 0 ? c.now.steady : c.now.steady + RetryPause(c);
-  c.History("sync", absl::StrCat("sync run ended: ", good, " standby(s) verified, ", bad, " failed"),
+  c.History("sync",
+            absl::StrCat("sync run ended: ", good, " standby(s) verified, ", bad, " failed"),
             bad == 0 ? "ok" : "failed", run.id());
   c.seen().before = c.seen().after = nullptr;
   c.seen().baseline_read.reset();
@@ -225,7 +238,8 @@ absl::Time NextSync(const Look& c) {
   if (c.config.sync_interval <= absl::ZeroDuration()) return absl::InfiniteFuture();
   const v1::GroupRecord& record = c.record();
   if (record.last_sync_start_ms() == 0) return absl::UnixEpoch();
-  if (record.sync_run().stage() == v1::SYNC_STAGE_FAILED && record.sync_failures_in_a_row() > 0) return absl::UnixEpoch();
+  if (record.sync_run().stage() == v1::SYNC_STAGE_FAILED && record.sync_failures_in_a_row() > 0)
+    return absl::UnixEpoch();
   return absl::FromUnixMillis(record.last_sync_start_ms()) + c.config.sync_interval;
 }
 
@@ -260,7 +274,8 @@ std::string StartSync(Context& c, absl::string_view trigger, absl::string_view w
   seen.sync_retry = SteadyTime::InfinitePast();
   seen.before = seen.after = nullptr;
   seen.baseline_read.reset();
-  c.History("sync", absl::StrCat("sync run ", run.id(), " (", trigger, ") from ", run.source()), "", run.id(), who);
+  c.History("sync", absl::StrCat("sync run ", run.id(), " (", trigger, ") from ", run.source()), "",
+            run.id(), who);
   c.again = true;
   return "";
 }
@@ -275,13 +290,15 @@ void AdvanceSync(Context& c) {
   if (!sending && run.stage() <= v1::SYNC_STAGE_BACKUP && IsOpen(c.record().failover())) {
     return FailRun(c, "a failover stopped it");
   }
-  if (!sending && run.stage() <= v1::SYNC_STAGE_BACKUP && run.trigger() == "schedule" && c.record().pause().active()) {
+  if (!sending && run.stage() <= v1::SYNC_STAGE_BACKUP && run.trigger() == "schedule" &&
+      c.record().pause().active()) {
     return FailRun(c, "paused");
   }
   switch (run.stage()) {
     case v1::SYNC_STAGE_PREFLIGHT: {
       RunPreflight preflight{0, run.id(), {run.source()}, run.storage()};
-      for (const v1::RestoreTarget& target : run.targets()) preflight.services.push_back(target.service());
+      for (const v1::RestoreTarget& target : run.targets())
+        preflight.services.push_back(target.service());
       seen.sync_call = c.Emit(std::move(preflight));
       return;
     }
@@ -291,8 +308,8 @@ void AdvanceSync(Context& c) {
     case v1::SYNC_STAGE_BACKUP:
       return AdvanceBackup(c, run);
     case v1::SYNC_STAGE_CHECK_BLOB:
-      seen.sync_call = c.Emit(CheckBlob{0, run.backup().operation_id(), run.backup().blob(), run.storage(),
-                                        run.backup().started_ms()});
+      seen.sync_call = c.Emit(CheckBlob{0, run.backup().operation_id(), run.backup().blob(),
+                                        run.storage(), run.backup().started_ms()});
       return;
     case v1::SYNC_STAGE_MANIFEST:
       return AdvanceManifest(c, run);
@@ -317,7 +334,8 @@ void OnPreflight(Context& c, const PreflightDone& done) {
       return FailRun(c, absl::StrCat(run.source(), " ", problem));
     }
   }
-  if (source_sku.empty()) return FailRun(c, absl::StrCat("the tier of ", run.source(), " is unknown"));
+  if (source_sku.empty())
+    return FailRun(c, absl::StrCat("the tier of ", run.source(), " is unknown"));
   for (const std::string& warning : done.warnings) c.Log(1, warning, run.id());
   JudgeTargets(c, run, done, source_sku);
   NextStage(c, v1::SYNC_STAGE_READ_BEFORE);
@@ -340,7 +358,8 @@ void OnFingerprint(Context& c, const FingerprintRead& read) {
   if (c.seen().before == nullptr) c.seen().before = RebuiltBefore(run.backup().before(), read);
   c.seen().after = read.entities;
   *run.mutable_backup()->mutable_after() = read.fingerprint;
-  run.mutable_backup()->set_in_flux(DifferencesFromBackup(*c.seen().before, *c.seen().before, *read.entities, nullptr));
+  run.mutable_backup()->set_in_flux(
+      DifferencesFromBackup(*c.seen().before, *c.seen().before, *read.entities, nullptr));
   NextStage(c, v1::SYNC_STAGE_MANIFEST);
 }
 
@@ -351,7 +370,8 @@ void OnBlobChecked(Context& c, const BlobChecked& checked) {
   if (run.stage() == v1::SYNC_STAGE_RESTORE) return OnOwnBackupChecked(c, checked);
   if (run.stage() != v1::SYNC_STAGE_CHECK_BLOB) return;
   if (checked.result.status != CallStatus::kOk) {
-    return RetryOrFail(c, "Azure reported the backup as done, but its blob is not good", checked.result);
+    return RetryOrFail(c, "Azure reported the backup as done, but its blob is not good",
+                       checked.result);
   }
   run.mutable_backup()->set_checked(true);
   run.mutable_backup()->set_size_bytes(checked.size_bytes);
@@ -375,7 +395,8 @@ void OnManifestWritten(Context& c, const ManifestWritten& written) {
   v1::SyncRun& run = *c.record().mutable_sync_run();
   if (written.call != c.seen().sync_call || run.stage() != v1::SYNC_STAGE_MANIFEST) return;
   c.seen().sync_call = 0;
-  if (written.result.status != CallStatus::kOk) return RetryOrFail(c, "writing the manifest", written.result);
+  if (written.result.status != CallStatus::kOk)
+    return RetryOrFail(c, "writing the manifest", written.result);
   KeepBackup(c, run.backup());
   NextStage(c, v1::SYNC_STAGE_RESTORE);
 }

@@ -25,12 +25,14 @@ std::string EnabledNames(const Look& c) {
   return names.empty() ? "no endpoint" : absl::StrJoin(names, ", ");
 }
 
-// Which service every fresh answer of the public name came from; -1 when none, or when answers disagree.
+// Which service every fresh answer of the public name came from; -1 when none, or when answers
+// disagree.
 int PublicNameSays(const Look& c) {
   int service = -1;
   for (const Agent& agent : c.seen().votes.agents) {
     const PublicAnswer& answer = agent.public_answer;
-    if (!answer.success || c.now.steady - answer.completed > Freshness(c.config.decider())) continue;
+    if (!answer.success || c.now.steady - answer.completed > Freshness(c.config.decider()))
+      continue;
     const int from = ServedBy(c.config, agent, answer);
     if (from < 0 || (service >= 0 && from != service)) return -1;
     service = from;
@@ -50,7 +52,9 @@ void ConfirmRoles(Context& c) {
     if (only >= 0) return;
     only = static_cast<int>(i);
   }
-  if (only < 0 || !seen.traffic_problem.empty() || c.now.steady - seen.traffic_read > kReadSoon + kFreshRead) return;
+  if (only < 0 || !seen.traffic_problem.empty() ||
+      c.now.steady - seen.traffic_read > kReadSoon + kFreshRead)
+    return;
   if (!c.config.public_url.empty() && PublicNameSays(c) != only) return;
   AssignRoles(c, only, "its endpoint is the only enabled one and the public name agrees", "");
 }
@@ -93,7 +97,8 @@ void RepairLateWrite(Context& c) {
   if (repair.empty()) return;
   seen.last_repair = c.now.wall;
   NoteTrafficWrite(c, repair, to);
-  c.History("traffic", absl::StrCat("a late write of our own left ", repair, to ? " disabled" : " enabled", "; repaired"));
+  c.History("traffic", absl::StrCat("a late write of our own left ", repair,
+                                    to ? " disabled" : " enabled", "; repaired"));
   seen.set_call = c.Emit(SetEndpoint{0, repair, to, c.now.steady + absl::Seconds(5)});
 }
 
@@ -106,7 +111,8 @@ bool TrafficMatches(const Look& c) {
   if (!seen.traffic_known || !seen.traffic_problem.empty()) return false;
   for (size_t i = 0; i < c.config.services.size(); ++i) {
     const auto found = seen.enabled.find(c.config.services[i].name);
-    if (found == seen.enabled.end() || found->second != (static_cast<int>(i) == active)) return false;
+    if (found == seen.enabled.end() || found->second != (static_cast<int>(i) == active))
+      return false;
   }
   return true;
 }
@@ -143,8 +149,10 @@ void OnTrafficRead(Context& c, const TrafficRead& read) {
   seen.next_traffic_read = c.now.steady + (confirmed && matches ? kReadEvery : kReadSoon);
   if (!confirmed || IsOpen(c.record().failover())) return;
   if (matched && !matches) {
-    c.History("traffic", absl::StrCat("the traffic layer does not agree with the roles: enabled is ", EnabledNames(c),
-                                      seen.traffic_problem.empty() ? "" : "; ", seen.traffic_problem),
+    c.History("traffic",
+              absl::StrCat("the traffic layer does not agree with the roles: enabled is ",
+                           EnabledNames(c), seen.traffic_problem.empty() ? "" : "; ",
+                           seen.traffic_problem),
               "failed");
     c.Log(2, absl::StrCat("traffic mismatch: enabled is ", EnabledNames(c)));
   } else if (!matched && matches) {
@@ -161,14 +169,17 @@ void OnSwitchPathChecked(Context& c, const SwitchPathChecked& check) {
   if (check.result.status != CallStatus::kOk) {
     seen.path_problem = Describe(check.result.error);
   } else if (check.token_left < kTokenLeft) {
-    seen.path_problem = absl::StrCat("the token is valid for only ", absl::FormatDuration(check.token_left));
+    seen.path_problem =
+        absl::StrCat("the token is valid for only ", absl::FormatDuration(check.token_left));
   } else if (check.read_took > kReadBudget) {
-    seen.path_problem = absl::StrCat("reading the endpoint took ", absl::FormatDuration(check.read_took));
+    seen.path_problem =
+        absl::StrCat("reading the endpoint took ", absl::FormatDuration(check.read_took));
   }
   seen.path_ok = seen.path_problem.empty();
   if (seen.path_checked_once && was_ok != seen.path_ok) {
-    c.Log(seen.path_ok ? 0 : 2, seen.path_ok ? "the switch path works again"
-                                             : absl::StrCat("the switch path is broken: ", seen.path_problem));
+    c.Log(seen.path_ok ? 0 : 2,
+          seen.path_ok ? "the switch path works again"
+                       : absl::StrCat("the switch path is broken: ", seen.path_problem));
   }
   seen.path_checked_once = true;
   seen.path_checked = c.now.steady;
@@ -190,8 +201,9 @@ void OnFenceRead(Context& c, const FenceDone& fence) {
   seen.fence_problem.clear();
   const std::string found = fence.found.has_value() ? fence.found->store_id : "";
   if (!found.empty() && found != c.record().store_id() && found != c.record().fence_adopted()) {
-    seen.fence_problem = absl::StrCat("the storage holds a fence of epoch ", fence.found->epoch, ", term ",
-                                      fence.found->term, " that this store does not know");
+    seen.fence_problem =
+        absl::StrCat("the storage holds a fence of epoch ", fence.found->epoch, ", term ",
+                     fence.found->term, " that this store does not know");
     c.Log(2, seen.fence_problem);
   }
 }
@@ -225,7 +237,8 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   record.set_last_down_vote_ms(0);
   c.seen().dissent_since.clear();
   c.seen().active_up_since = SteadyTime::InfiniteFuture();
-  c.History("roles", absl::StrCat(record.services(active).name(), " is active: ", why), "ok", "", who);
+  c.History("roles", absl::StrCat(record.services(active).name(), " is active: ", why), "ok", "",
+            who);
   c.Log(0, absl::StrCat("roles confirmed: ", record.services(active).name(), " is active"));
   HastenTrafficRead(c);
   c.again = true;

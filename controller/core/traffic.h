@@ -5,8 +5,8 @@
 
 namespace failover::core {
 
-// The traffic layer as found: read every 30 s, compared with the roles; the switch path proven always
-// (design.md §7.9, §7.10); roles of an empty store confirmed by it (§6.5).
+// The traffic layer as found: read every 30 s, compared with the roles; the switch path proven
+// always (design.md §7.9, §7.10); roles of an empty store confirmed by it (§6.5).
 
 // The active service's endpoint is enabled and no other is, by the last successful read.
 bool TrafficMatches(const Look& context);

@@ -12,7 +12,8 @@ Verdict VerdictOf(const GroupConfig& config, int service, const std::vector<Regi
     if (regions[i].vote != Vote::kDown) continue;
     ++down;
     const std::string& region = config.probe_regions[i];
-    if (region != config.services[service].azure_region && region != config.controller_region) outside = true;
+    if (region != config.services[service].azure_region && region != config.controller_region)
+      outside = true;
   }
   const int all = static_cast<int>(config.probe_regions.size());
   if (down >= config.quorum && up < all - config.quorum + 1 && outside) return Verdict::kDown;
@@ -25,11 +26,18 @@ ServiceVerdict Judge(const GroupConfig& config, const Votes& votes, int service,
   ServiceVerdict result;
   result.regions.reserve(config.probe_regions.size());
   for (size_t region = 0; region < config.probe_regions.size(); ++region) {
-    result.regions.push_back(RegionVoteOf(config, votes, service, probe, static_cast<int>(region), now.steady));
+    result.regions.push_back(
+        RegionVoteOf(config, votes, service, probe, static_cast<int>(region), now.steady));
     switch (result.regions.back().vote) {
-      case Vote::kUp: ++result.up; break;
-      case Vote::kDown: ++result.down; break;
-      case Vote::kUnknown: ++result.unknown; break;
+      case Vote::kUp:
+        ++result.up;
+        break;
+      case Vote::kDown:
+        ++result.down;
+        break;
+      case Vote::kUnknown:
+        ++result.unknown;
+        break;
     }
   }
   result.verdict = VerdictOf(config, service, result.regions);

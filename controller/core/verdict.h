@@ -21,17 +21,18 @@ struct ServiceVerdict {
   std::vector<RegionVote> regions;
 };
 
-// `down` needs `quorum` votes `down`, fewer than R − quorum + 1 votes `up`, and a `down` voter outside the
-// service's and the controller's region; `up` needs `quorum` votes `up`; anything else is `unknown`. R and
-// the quorum count configured regions.
+// `down` needs `quorum` votes `down`, fewer than R − quorum + 1 votes `up`, and a `down` voter
+// outside the service's and the controller's region; `up` needs `quorum` votes `up`; anything else
+// is `unknown`. R and the quorum count configured regions.
 Verdict VerdictOf(const GroupConfig& config, int service, const std::vector<RegionVote>& regions);
 
-// Votes and verdict of one service and probe at `now`; `since` is carried over from `before` while unchanged.
+// Votes and verdict of one service and probe at `now`; `since` is carried over from `before` while
+// unchanged.
 ServiceVerdict Judge(const GroupConfig& config, const Votes& votes, int service, int probe,
                      const ServiceVerdict& before, Now now);
 
-// When the dwell of §5.5 is over in every region that votes `down`; InfiniteFuture when the verdict is
-// not `down` or a region needs a further result first.
+// When the dwell of §5.5 is over in every region that votes `down`; InfiniteFuture when the verdict
+// is not `down` or a region needs a further result first.
 SteadyTime DwellOver(const ServiceVerdict& verdict);
 
 }  // namespace failover::core

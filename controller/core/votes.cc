@@ -45,11 +45,13 @@ View* ViewOf(const GroupConfig& config, const TargetRef& target, Agent& agent) {
     case TargetKind::kPublic:
       return &agent.public_name;
     case TargetKind::kControl:
-      if (target.probe < 0 || static_cast<size_t>(target.probe) >= agent.controls.size()) return nullptr;
+      if (target.probe < 0 || static_cast<size_t>(target.probe) >= agent.controls.size())
+        return nullptr;
       return &agent.controls[target.probe];
     case TargetKind::kService: {
       const size_t probes = config.probes.size();
-      if (target.service < 0 || target.probe < 0 || static_cast<size_t>(target.probe) >= probes) return nullptr;
+      if (target.service < 0 || target.probe < 0 || static_cast<size_t>(target.probe) >= probes)
+        return nullptr;
       const size_t index = target.service * probes + target.probe;
       return index < agent.services.size() ? &agent.services[index] : nullptr;
     }
@@ -75,7 +77,8 @@ void ApplyFailure(const ProbeSample& sample, int threshold, View& view) {
 }
 
 // False when the sample is old, replayed or stale and so cannot vote.
-bool ApplySample(const ProbeConfig& probe, const ProbeSample& sample, bool replay, Now now, View& view) {
+bool ApplySample(const ProbeConfig& probe, const ProbeSample& sample, bool replay, Now now,
+                 View& view) {
   if (view.seen && sample.sequence <= view.last_sequence) return false;
   const absl::Duration freshness = Freshness(probe);
   const bool gap = view.seen && (sample.sequence != view.last_sequence + 1 ||
@@ -123,14 +126,18 @@ bool ControlOk(const GroupConfig& config, const Agent& agent, int service, Stead
   }
   const int probes = static_cast<int>(config.probes.size());
   for (size_t i = 0; i < agent.services.size(); ++i) {
-    if (static_cast<int>(i) / probes != service && now - agent.services[i].trusted_success <= window) return true;
+    if (static_cast<int>(i) / probes != service &&
+        now - agent.services[i].trusted_success <= window)
+      return true;
   }
   return false;
 }
 
-SteadyTime DwellOver(const GroupConfig& config, const ProbeConfig& probe, const View& view, SteadyTime now) {
+SteadyTime DwellOver(const GroupConfig& config, const ProbeConfig& probe, const View& view,
+                     SteadyTime now) {
   const absl::Duration dwell = config.min_down_duration;
-  if (view.newest_success || now - view.newest > probe.interval + probe.timeout) return SteadyTime::InfiniteFuture();
+  if (view.newest_success || now - view.newest > probe.interval + probe.timeout)
+    return SteadyTime::InfiniteFuture();
   if (dwell <= absl::ZeroDuration()) return now;
   if (view.last_regular_failure_started <= view.first_failure) return SteadyTime::InfiniteFuture();
   return std::max(view.last_success, view.observed_since) + dwell;
@@ -160,7 +167,8 @@ void ApplyResults(const GroupConfig& config, const ProbeResults& results, Now no
     const ProbeConfig& probe = service ? config.probes[sample.target.probe] : config.decider();
     const bool counted = ApplySample(probe, sample, results.replay, now, *view);
     agent->last_result = std::max(agent->last_result, sample.completed);
-    if (service && !sample.remote_address.empty()) agent->addresses[sample.target.service] = sample.remote_address;
+    if (service && !sample.remote_address.empty())
+      agent->addresses[sample.target.service] = sample.remote_address;
     if (sample.target.kind == TargetKind::kPublic) ApplyPublic(config, sample, *agent);
     if (counted && service && sample.target.probe == config.deciding_probe &&
         now.steady - sample.completed <= Freshness(probe)) {
@@ -180,8 +188,8 @@ void DropGoneAgents(SteadyTime now, Votes& votes) {
   });
 }
 
-RegionVote RegionVoteOf(const GroupConfig& config, const Votes& votes, int service, int probe, int region,
-                        SteadyTime now) {
+RegionVote RegionVoteOf(const GroupConfig& config, const Votes& votes, int service, int probe,
+                        int region, SteadyTime now) {
   const ProbeConfig& rules = config.probes[probe];
   const absl::Duration freshness = Freshness(rules);
   RegionVote result;
@@ -208,9 +216,10 @@ RegionVote RegionVoteOf(const GroupConfig& config, const Votes& votes, int servi
     }
     result.dwell_over = std::max(result.dwell_over, DwellOver(config, rules, view, now));
     result.last_good_started = std::max(result.last_good_started, view.last_success_started);
-    result.first_failed_started = result.first_failed_started == SteadyTime::InfinitePast()
-                                      ? view.truth_first_failed_started
-                                      : std::min(result.first_failed_started, view.truth_first_failed_started);
+    result.first_failed_started =
+        result.first_failed_started == SteadyTime::InfinitePast()
+            ? view.truth_first_failed_started
+            : std::min(result.first_failed_started, view.truth_first_failed_started);
   }
   if (any_up) {
     result.vote = Vote::kUp;

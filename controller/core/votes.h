@@ -12,8 +12,8 @@
 
 namespace failover::core {
 
-// From probe results to one vote per probe region (design.md §5.1, §5.2). Silence is never evidence:
-// taking results away can only turn a vote into `unknown`.
+// From probe results to one vote per probe region (design.md §5.1, §5.2). Silence is never
+// evidence: taking results away can only turn a vote into `unknown`.
 
 enum class Vote : uint8_t { kUnknown, kUp, kDown };
 
@@ -21,15 +21,18 @@ enum class Vote : uint8_t { kUnknown, kUp, kDown };
 struct View {
   bool seen = false;
   uint64_t last_sequence = 0;
-  Vote vote = Vote::kUnknown;  // by thresholds alone; freshness and control are judged by RegionVoteOf
-  int failures = 0;            // in a row, burst included
-  int successes = 0;           // regular ones in a row
+  Vote vote =
+      Vote::kUnknown;  // by thresholds alone; freshness and control are judged by RegionVoteOf
+  int failures = 0;    // in a row, burst included
+  int successes = 0;   // regular ones in a row
   bool newest_success = false;
   FailedStage newest_stage = FailedStage::kNone;
-  SteadyTime newest = SteadyTime::InfinitePast();         // completion of the newest result
-  SteadyTime observed_since = SteadyTime::InfinitePast(); // first result of the unbroken row of results
-  SteadyTime last_success = SteadyTime::InfinitePast();   // completion, fresh or stale
-  SteadyTime trusted_success = SteadyTime::InfinitePast();   // as last_success, not stale and of a sound clock
+  SteadyTime newest = SteadyTime::InfinitePast();  // completion of the newest result
+  SteadyTime observed_since =
+      SteadyTime::InfinitePast();  // first result of the unbroken row of results
+  SteadyTime last_success = SteadyTime::InfinitePast();  // completion, fresh or stale
+  SteadyTime trusted_success =
+      SteadyTime::InfinitePast();  // as last_success, not stale and of a sound clock
   SteadyTime last_success_started = SteadyTime::InfinitePast();
   SteadyTime first_failure = SteadyTime::InfinitePast();  // completion of the first one of this run
   SteadyTime last_regular_failure_started = SteadyTime::InfinitePast();  // within this run
@@ -51,11 +54,11 @@ struct Agent {
   int region = -1;  // index in GroupConfig::probe_regions
   bool stream_open = false;
   SteadyTime last_result = SteadyTime::InfinitePast();
-  std::vector<View> services;          // [service * probes + probe]
+  std::vector<View> services;  // [service * probes + probe]
   std::vector<View> controls;
   View public_name;
   PublicAnswer public_answer;
-  std::vector<std::string> addresses;  // by service: where its own probes connected last
+  std::vector<std::string> addresses;          // by service: where its own probes connected last
   std::vector<PublicAnswer> public_successes;  // by service: newest answer attributed to it
 };
 
@@ -69,11 +72,11 @@ struct RegionVote {
   int agents = 0;
   int failures = 0;
   bool control_ok = false;
-  bool fresh = false;              // at least one fresh result
+  bool fresh = false;  // at least one fresh result
   FailedStage stage = FailedStage::kNone;
   SteadyTime newest = SteadyTime::InfinitePast();
-  // Of regions that vote `down`: when §5.5's dwell is over (InfiniteFuture: not without a further result),
-  // and the bounds of the outage's start as this region saw them.
+  // Of regions that vote `down`: when §5.5's dwell is over (InfiniteFuture: not without a further
+  // result), and the bounds of the outage's start as this region saw them.
   SteadyTime dwell_over = SteadyTime::InfiniteFuture();
   SteadyTime last_good_started = SteadyTime::InfinitePast();
   SteadyTime first_failed_started = SteadyTime::InfinitePast();
@@ -89,11 +92,11 @@ void ApplyStream(const GroupConfig& config, const AgentStream& stream, Votes& vo
 // Drops agents without a stream and without a result in the last 5 minutes.
 void DropGoneAgents(SteadyTime now, Votes& votes);
 
-RegionVote RegionVoteOf(const GroupConfig& config, const Votes& votes, int service, int probe, int region,
-                        SteadyTime now);
+RegionVote RegionVoteOf(const GroupConfig& config, const Votes& votes, int service, int probe,
+                        int region, SteadyTime now);
 
-// The service that gave this answer of the public name, or -1 when it cannot be told (design.md §7.11):
-// by header, else by the connected address when it belongs to exactly one service.
+// The service that gave this answer of the public name, or -1 when it cannot be told (design.md
+// §7.11): by header, else by the connected address when it belongs to exactly one service.
 int ServedBy(const GroupConfig& config, const Agent& agent, const PublicAnswer& answer);
 
 }  // namespace failover::core

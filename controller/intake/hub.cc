@@ -14,16 +14,19 @@ namespace failover::intake {
 namespace {
 
 constexpr int kMaxStreams = 10'000;
-constexpr int kMaxInstances = 4;           // connected ones of an identity (design.md §11)
-constexpr int kMaxStreamsOfIdentity = 2 * kMaxInstances;  // with those about to be replaced or to say Hello
+constexpr int kMaxInstances = 4;  // connected ones of an identity (design.md §11)
+constexpr int kMaxStreamsOfIdentity =
+    2 * kMaxInstances;                     // with those about to be replaced or to say Hello
 constexpr size_t kMaxKnownInstances = 16;  // connected or not
 constexpr size_t kMaxIdentities = 4096;
 constexpr double kConnectsPerSecond = 1, kConnectBurst = 16;
 constexpr absl::Duration kRemembered = absl::Hours(24);
 constexpr absl::Duration kRetryAnnouncement = absl::Milliseconds(100);
-constexpr size_t kMaxTextBytes = 64;       // of a boot id or a version
+constexpr size_t kMaxTextBytes = 64;  // of a boot id or a version
 
-grpc::Status Exhausted(std::string text) { return {grpc::StatusCode::RESOURCE_EXHAUSTED, std::move(text)}; }
+grpc::Status Exhausted(std::string text) {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED, std::move(text)};
+}
 
 bool IsInstanceId(const std::string& id) {
   return id.size() == 16 && std::all_of(id.begin(), id.end(), absl::ascii_isxdigit);
@@ -36,8 +39,8 @@ bool IsShortText(const std::string& text) {
 double ResultsPerSecond(const v1::Assignment& assignment) {
   double sum = 0;
   for (const v1::Target& target : assignment.targets()) {
-    const double seconds =
-        static_cast<double>(target.interval().seconds()) + static_cast<double>(target.interval().nanos()) * 1e-9;
+    const double seconds = static_cast<double>(target.interval().seconds()) +
+                           static_cast<double>(target.interval().nanos()) * 1e-9;
     if (seconds > 0) sum += 1 / seconds;
   }
   return sum;
@@ -54,7 +57,8 @@ std::shared_ptr<const Table> MakeTable(Assignments assignments, const Table& bef
     const auto old = before.regions.find(region);
     // The same object tells a stream that there is nothing new to send.
     if (old != before.regions.end() && old->second.message != nullptr &&
-        google::protobuf::util::MessageDifferencer::Equals(old->second.message->assignment(), assignment)) {
+        google::protobuf::util::MessageDifferencer::Equals(old->second.message->assignment(),
+                                                           assignment)) {
       entry.message = old->second.message;
       continue;
     }
@@ -68,30 +72,36 @@ std::shared_ptr<const Table> MakeTable(Assignments assignments, const Table& bef
 }
 
 // Empty when the Hello is well-formed and says what the certificate says.
-grpc::Status CheckHello(const Peer& peer, const v1::Hello& hello, const Table& table, std::string& kind) {
+grpc::Status CheckHello(const Peer& peer, const v1::Hello& hello, const Table& table,
+                        std::string& kind) {
   kind = "refused_hello";
   if (!IsInstanceId(hello.instance_id())) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "instance_id of the hello: not 16 hexadecimal digits"};
+    return {grpc::StatusCode::INVALID_ARGUMENT,
+            "instance_id of the hello: not 16 hexadecimal digits"};
   }
   if (!IsShortText(hello.boot_id()) || !IsShortText(hello.version())) {
     return {grpc::StatusCode::INVALID_ARGUMENT,
-            absl::StrCat("boot_id and version of the hello: at most ", kMaxTextBytes, " printable characters each")};
+            absl::StrCat("boot_id and version of the hello: at most ", kMaxTextBytes,
+                         " printable characters each")};
   }
   if (table.serial == 0) {
     kind = "refused_starting";
-    return {grpc::StatusCode::UNAVAILABLE, "the controller is starting and has no configuration in force yet"};
+    return {grpc::StatusCode::UNAVAILABLE,
+            "the controller is starting and has no configuration in force yet"};
   }
   if (peer.authenticated && hello.probe_region() != peer.region) {
     kind = "refused_identity_mismatch";
     return {grpc::StatusCode::PERMISSION_DENIED,
-            absl::StrCat("the hello names probe region \"", hello.probe_region().substr(0, kMaxTextBytes),
-                         "\", the certificate \"", peer.region, "\"; only the certificate's is allowed")};
+            absl::StrCat("the hello names probe region \"",
+                         hello.probe_region().substr(0, kMaxTextBytes), "\", the certificate \"",
+                         peer.region, "\"; only the certificate's is allowed")};
   }
   if (table.regions.count(hello.probe_region()) == 0) {
     kind = "refused_region";
     return {grpc::StatusCode::PERMISSION_DENIED,
-            absl::StrCat("probe region \"", hello.probe_region().substr(0, kMaxTextBytes),
-                         "\" is in no failover group's probeRegions; configured: ", table.RegionList())};
+            absl::StrCat(
+                "probe region \"", hello.probe_region().substr(0, kMaxTextBytes),
+                "\" is in no failover group's probeRegions; configured: ", table.RegionList())};
   }
   return grpc::Status::OK;
 }
@@ -149,7 +159,8 @@ void Hub::ForgetOldLocked() {
     }
     ++it;
   }
-  if (identities_.size() >= kMaxIdentities && longest != identities_.end()) identities_.erase(longest);
+  if (identities_.size() >= kMaxIdentities && longest != identities_.end())
+    identities_.erase(longest);
 }
 
 void Hub::CountLocked(const Key& key, const std::string& kind, uint64_t n) {
@@ -171,19 +182,21 @@ grpc::Status Hub::Enter(const Peer& peer) {
   const Key key{peer.region, peer.name};
   if (streams_ >= kMaxStreams) {
     CountLocked(key, "refused_streams", 1);
-    return Exhausted(absl::StrCat("already ", kMaxStreams, " streams, the most this controller takes"));
+    return Exhausted(
+        absl::StrCat("already ", kMaxStreams, " streams, the most this controller takes"));
   }
   if (peer.authenticated) {
     Identity* identity = FindOrAddLocked(key);
     if (identity == nullptr || identity->streams >= kMaxStreamsOfIdentity) {
       CountLocked(key, "refused_streams", 1);
-      return Exhausted(absl::StrCat("agent ", peer.region, "/", peer.name, " has ", kMaxStreamsOfIdentity,
+      return Exhausted(absl::StrCat("agent ", peer.region, "/", peer.name, " has ",
+                                    kMaxStreamsOfIdentity,
                                     " open streams, the most an identity may have"));
     }
     if (!identity->connects.TryCharge(1, clock().Steady())) {
       CountLocked(key, "refused_connect_rate", 1);
-      return Exhausted(absl::StrCat("agent ", peer.region, "/", peer.name, " opens more than ", kConnectsPerSecond,
-                                    " stream a second; wait before the next"));
+      return Exhausted(absl::StrCat("agent ", peer.region, "/", peer.name, " opens more than ",
+                                    kConnectsPerSecond, " stream a second; wait before the next"));
     }
     ++identity->streams;
   }
@@ -210,19 +223,23 @@ grpc::Status Hub::Admit(const Peer& peer, const v1::Hello& hello, const core::Ag
 }
 
 grpc::Status Hub::AdmitLocked(const Peer& peer, const v1::Hello& hello, const core::AgentId& agent,
-                              const std::shared_ptr<Stream>& stream, std::shared_ptr<Stream>& replaced) {
+                              const std::shared_ptr<Stream>& stream,
+                              std::shared_ptr<Stream>& replaced) {
   if (stopping_) return {grpc::StatusCode::UNAVAILABLE, "the controller is stopping"};
   Identity* identity = FindOrAddLocked({agent.probe_region, agent.name});
-  if (identity == nullptr) return Exhausted(absl::StrCat("already ", kMaxIdentities, " agents are connected"));
+  if (identity == nullptr)
+    return Exhausted(absl::StrCat("already ", kMaxIdentities, " agents are connected"));
   int others = 0;
   for (const auto& [id, instance] : identity->instances) {
     if (id != agent.instance && instance.stream != nullptr) ++others;
   }
   if (others >= kMaxInstances) {
-    return Exhausted(absl::StrCat("agent ", agent.probe_region, "/", agent.name, " is connected ", kMaxInstances,
+    return Exhausted(absl::StrCat("agent ", agent.probe_region, "/", agent.name, " is connected ",
+                                  kMaxInstances,
                                   " times already, the most instances an identity may have"));
   }
-  if (identity->instances.count(agent.instance) == 0 && identity->instances.size() >= kMaxKnownInstances) {
+  if (identity->instances.count(agent.instance) == 0 &&
+      identity->instances.size() >= kMaxKnownInstances) {
     auto oldest = identity->instances.end();  // there is one: at most 3 others are connected
     for (auto it = identity->instances.begin(); it != identity->instances.end(); ++it) {
       if (it->second.stream != nullptr) continue;
@@ -242,7 +259,8 @@ grpc::Status Hub::AdmitLocked(const Peer& peer, const v1::Hello& hello, const co
   info.set_connected(true);
   info.set_generation(hello.generation());
   info.set_peer(peer.address);
-  info.set_certificate_expiry_ms(peer.authenticated ? absl::ToUnixMillis(peer.certificate_expiry) : 0);
+  info.set_certificate_expiry_ms(peer.authenticated ? absl::ToUnixMillis(peer.certificate_expiry)
+                                                    : 0);
   return grpc::Status::OK;
 }
 
@@ -285,8 +303,10 @@ void Hub::Note(const core::AgentId& agent, const MessageNote& note) {
   info.set_results(info.results() + note.accepted + note.replayed);
   info.set_refused(info.refused() + refused);
   if (!note.refused_why.empty()) info.set_refused_why(note.refused_why);
-  if (note.accepted + note.replayed > 0) info.set_last_report_ms(absl::ToUnixMillis(clock().Wall()));
-  if (note.report_delay.has_value()) info.set_report_delay_ms(absl::ToInt64Milliseconds(*note.report_delay));
+  if (note.accepted + note.replayed > 0)
+    info.set_last_report_ms(absl::ToUnixMillis(clock().Wall()));
+  if (note.report_delay.has_value())
+    info.set_report_delay_ms(absl::ToInt64Milliseconds(*note.report_delay));
 }
 
 void Hub::AssignmentSent(const core::AgentId& agent, uint64_t generation) {
@@ -300,7 +320,8 @@ void Hub::CountRefusal(const Peer& peer, const std::string& instance_id, const s
     MutexLock lock(mutex_);
     const Key key{peer.region, peer.name};
     CountLocked(key, kind, 1);
-    Identity* identity = !peer.name.empty() && IsInstanceId(instance_id) ? FindOrAddLocked(key) : nullptr;
+    Identity* identity =
+        !peer.name.empty() && IsInstanceId(instance_id) ? FindOrAddLocked(key) : nullptr;
     if (identity != nullptr && (identity->instances.count(instance_id) > 0 ||
                                 identity->instances.size() < kMaxKnownInstances)) {
       Instance& instance = identity->instances[instance_id];
@@ -316,8 +337,11 @@ void Hub::CountRefusal(const Peer& peer, const std::string& instance_id, const s
       instance.info.set_refused_why(why);
     }
   }
-  LogWarning("agent refused", {{"probe_region", peer.region}, {"agent", peer.name}, {"peer", peer.address},
-                               {"kind", kind}, {"why", why}});
+  LogWarning("agent refused", {{"probe_region", peer.region},
+                               {"agent", peer.name},
+                               {"peer", peer.address},
+                               {"kind", kind},
+                               {"why", why}});
 }
 
 void Hub::AnnounceLocked(const core::AgentId& agent, std::shared_ptr<void> hold) {
@@ -378,7 +402,8 @@ void Hub::SetAssignments(Assignments assignments) {
       const bool configured = region != table->regions.end();
       for (auto& [name, instance] : identity.instances) {
         if (instance.stream == nullptr) continue;
-        changes.push_back({instance.stream, configured, configured ? region->second.message : nullptr});
+        changes.push_back(
+            {instance.stream, configured, configured ? region->second.message : nullptr});
         // Also those that were known before: a group may be new, or its core may have begun anew.
         const core::AgentId agent{key.first, key.second, name};
         if (announcements_.count(agent) == 0) AnnounceLocked(agent, nullptr);
@@ -389,9 +414,11 @@ void Hub::SetAssignments(Assignments assignments) {
     if (change.configured) {
       change.stream->Offer(table->serial, change.message);
     } else {
-      change.stream->Close({grpc::StatusCode::PERMISSION_DENIED,
-                            absl::StrCat("the probe region is in no failover group's probeRegions any more; "
-                                         "configured: ", table->RegionList())});
+      change.stream->Close(
+          {grpc::StatusCode::PERMISSION_DENIED,
+           absl::StrCat("the probe region is in no failover group's probeRegions any more; "
+                        "configured: ",
+                        table->RegionList())});
     }
   }
 }
@@ -429,7 +456,8 @@ std::vector<AgentCounters> Hub::Counters() const {
   std::vector<AgentCounters> counters;
   MutexLock lock(mutex_);
   for (const auto& [key, kinds] : counters_) {
-    for (const auto& [kind, count] : kinds) counters.push_back({key.first, key.second, kind, count});
+    for (const auto& [kind, count] : kinds)
+      counters.push_back({key.first, key.second, kind, count});
   }
   return counters;
 }
@@ -445,7 +473,8 @@ void Hub::Stop() {
       }
     }
   }
-  for (const auto& stream : streams) stream->Close({grpc::StatusCode::UNAVAILABLE, "the controller is stopping"});
+  for (const auto& stream : streams)
+    stream->Close({grpc::StatusCode::UNAVAILABLE, "the controller is stopping"});
 }
 
 void Hub::AwaitEmpty() ABSL_NO_THREAD_SAFETY_ANALYSIS {

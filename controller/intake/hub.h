@@ -24,7 +24,8 @@ class Stream;
 // Who is at the other end of a stream, as far as its certificate says.
 struct Peer {
   std::string address;
-  bool authenticated = false;  // false only with --insecure: then `region` and `name` come from Hello
+  bool authenticated =
+      false;  // false only with --insecure: then `region` and `name` come from Hello
   std::string region, name;
   absl::Time certificate_expiry = absl::InfiniteFuture();
 };
@@ -35,7 +36,7 @@ struct Table {
   uint64_t serial = 0;  // of the SetAssignments call; 0 = none yet
   struct Region {
     std::shared_ptr<const v1::ControllerMessage> message;  // null on a follower
-    double results_per_second = 0;  // regular probes of one agent
+    double results_per_second = 0;                         // regular probes of one agent
   };
   std::map<std::string, Region> regions;  // every configured one
 
@@ -51,8 +52,8 @@ struct MessageNote {
   std::optional<absl::Duration> report_delay;
 };
 
-// What the streams of one intake share: identities and their instances, the table, counters, and the
-// AgentStream events. Thread-safe; calls no stream and no sink under its lock.
+// What the streams of one intake share: identities and their instances, the table, counters, and
+// the AgentStream events. Thread-safe; calls no stream and no sink under its lock.
 class Hub {
  public:
   explicit Hub(IntakeOptions options);
@@ -62,11 +63,11 @@ class Hub {
   Timers& timers() { return timers_; }
   std::shared_ptr<const Table> table() const;
 
-  // A stream begins, before its Hello. Refused: too many of them, of this identity or in all, or too fast.
-  // Every call that is not refused is undone by Leave.
+  // A stream begins, before its Hello. Refused: too many of them, of this identity or in all, or
+  // too fast. Every call that is not refused is undone by Leave.
   grpc::Status Enter(const Peer& peer);
-  // The stream of `agent` has said hello. On success `replaced` is the older stream of the same instance, to
-  // be closed by the caller, and an AgentStream event with `hold` follows.
+  // The stream of `agent` has said hello. On success `replaced` is the older stream of the same
+  // instance, to be closed by the caller, and an AgentStream event with `hold` follows.
   grpc::Status Admit(const Peer& peer, const v1::Hello& hello, const core::AgentId& agent,
                      const std::shared_ptr<Stream>& stream, std::shared_ptr<void> hold,
                      std::shared_ptr<Stream>& replaced);
@@ -77,7 +78,8 @@ class Hub {
   void Note(const core::AgentId& agent, const MessageNote& note);
   void AssignmentSent(const core::AgentId& agent, uint64_t generation);
   // A stream or message refused as a whole. Shown by Agents() too when the instance is known.
-  void CountRefusal(const Peer& peer, const std::string& instance, const std::string& kind, const std::string& why);
+  void CountRefusal(const Peer& peer, const std::string& instance, const std::string& kind,
+                    const std::string& why);
 
   void SetAssignments(Assignments assignments);
   void Burst(const std::string& probe_region, const std::vector<std::string>& targets);
@@ -107,11 +109,14 @@ class Hub {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Identity* FindOrAddLocked(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetOldLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CountLocked(const Key& key, const std::string& kind, uint64_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountLocked(const Key& key, const std::string& kind, uint64_t n)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Instance* FindLocked(const core::AgentId& agent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Plans an AgentStream event that says what is true when it is made.
-  void AnnounceLocked(const core::AgentId& agent, std::shared_ptr<void> hold) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FlushAnnouncements();  // on the timers' thread only, so that a stream's events keep their order
+  void AnnounceLocked(const core::AgentId& agent, std::shared_ptr<void> hold)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void
+  FlushAnnouncements();  // on the timers' thread only, so that a stream's events keep their order
 
   const IntakeOptions options_;
   mutable Mutex mutex_;

@@ -20,19 +20,20 @@
 
 namespace failover::intake {
 
-// What one message of an agent means to the groups: ProbeResults or AgentStream events, group by group.
+// What one message of an agent means to the groups: ProbeResults or AgentStream events, group by
+// group.
 struct AgentInput {
   std::vector<std::pair<std::string, core::Event>> events;  // group → event
-  // Destroyed when the input has been judged: only then the stream is read on, so that a fast or hostile
-  // agent has one message in the mailbox and no more (stack.md, gRPC).
+  // Destroyed when the input has been judged: only then the stream is read on, so that a fast or
+  // hostile agent has one message in the mailbox and no more (stack.md, gRPC).
   std::shared_ptr<void> hold;
-  // Of the Assignments by which the events' indices were found. Results of an older one than the configuration
-  // in force may name other services by the same index and must not be judged.
+  // Of the Assignments by which the events' indices were found. Results of an older one than the
+  // configuration in force may name other services by the same index and must not be judged.
   uint64_t generation = 0;
 };
 
-// Where a target's results go: every group that probes it and what it is to that group. Control targets
-// are shared between groups.
+// Where a target's results go: every group that probes it and what it is to that group. Control
+// targets are shared between groups.
 struct TargetUse {
   std::string group;
   core::TargetRef ref;
@@ -47,32 +48,38 @@ struct Assignments {
   bool leading = false;                                   // a follower assigns nothing
   std::map<std::string, v1::Assignment> by_probe_region;  // complete messages
   std::map<std::string, TargetEntry> targets;             // by Target.id
-  std::map<std::string, std::vector<std::string>> groups_of_region;  // who hears of AgentStream events
+  std::map<std::string, std::vector<std::string>>
+      groups_of_region;  // who hears of AgentStream events
 };
 
 struct AgentCounters {  // of one (probe region, agent name, result) since the start
-  std::string probe_region, agent, kind;  // kind: accepted | replayed | slowed | superseded | refused_…
+  std::string probe_region, agent,
+      kind;  // kind: accepted | replayed | slowed | superseded | refused_…
   uint64_t count = 0;
 };
 
 struct IntakeOptions {
-  std::string address;         // "host:port", port 0 = any
-  TlsIdentity* tls = nullptr;  // null: --insecure, loopback only; the agent's word for region and name is taken
+  std::string address;  // "host:port", port 0 = any
+  TlsIdentity* tls =
+      nullptr;  // null: --insecure, loopback only; the agent's word for region and name is taken
   Clock* clock = nullptr;
-  // False when the mailbox is full: the message is dropped, the stream closed with RESOURCE_EXHAUSTED, and the
-  // agent replays after its back-off. Called on gRPC's threads; must not block.
+  // False when the mailbox is full: the message is dropped, the stream closed with
+  // RESOURCE_EXHAUSTED, and the agent replays after its back-off. Called on gRPC's threads; must
+  // not block.
   std::function<bool(AgentInput)> sink;
 };
 
-// AgentService (design.md §5, §11). Regions and names come from certificates alone. Bounded: 4 instances an
-// identity, 256 results and 64 KiB a message, a token bucket per stream; everything else is refused with the
-// reason, counted, and shown by Agents(). Receipt times are the clock's; a result's moment is receipt − age.
-// Replayed batches are collected per stream (bounded) and delivered as one event after their end mark.
+// AgentService (design.md §5, §11). Regions and names come from certificates alone. Bounded: 4
+// instances an identity, 256 results and 64 KiB a message, a token bucket per stream; everything
+// else is refused with the reason, counted, and shown by Agents(). Receipt times are the clock's; a
+// result's moment is receipt − age. Replayed batches are collected per stream (bounded) and
+// delivered as one event after their end mark.
 class Intake {
  public:
   static absl::StatusOr<std::unique_ptr<Intake>> Start(IntakeOptions options);
   virtual ~Intake() = default;  // closes every stream; no call of `sink` afterwards
-  // Sends the new assignment to every connected agent of each region and maps results by it from now on.
+  // Sends the new assignment to every connected agent of each region and maps results by it from
+  // now on.
   virtual void SetAssignments(Assignments assignments) = 0;
   virtual void Burst(const std::string& probe_region, const std::vector<std::string>& targets) = 0;
   // Connected instances, and those of the last 24 h that are not.

@@ -6,8 +6,8 @@ namespace failover::intake {
 namespace {
 
 constexpr int kMaxCnames = 8;
-constexpr size_t kMaxNameBytes = 255;     // of a DNS name
-constexpr size_t kMaxAddressBytes = 64;   // of an IPv6 address with a zone
+constexpr size_t kMaxNameBytes = 255;    // of a DNS name
+constexpr size_t kMaxAddressBytes = 64;  // of an IPv6 address with a zone
 constexpr size_t kMaxServedByBytes = 256;
 
 // False unless 0 ≤ age ≤ kMaxAge; checked field by field, so that no value can overflow.
@@ -20,18 +20,21 @@ bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age) {
 
 bool AgesAreGood(const v1::ProbeResult& result) {
   absl::Duration start, complete;
-  return ReadAge(result.start_age(), start) && ReadAge(result.complete_age(), complete) && complete <= start;
+  return ReadAge(result.start_age(), start) && ReadAge(result.complete_age(), complete) &&
+         complete <= start;
 }
 
 bool StageIsGood(const v1::ProbeResult& result) {
   if (result.success()) {
     return result.failed_stage() == v1::PROBE_STAGE_UNSPECIFIED && !result.timed_out();
   }
-  return v1::ProbeStage_IsValid(result.failed_stage()) && result.failed_stage() != v1::PROBE_STAGE_UNSPECIFIED;
+  return v1::ProbeStage_IsValid(result.failed_stage()) &&
+         result.failed_stage() != v1::PROBE_STAGE_UNSPECIFIED;
 }
 
 bool TextIsGood(const v1::ProbeResult& result) {
-  if (result.error().size() > kMaxErrorBytes || result.remote_address().size() > kMaxAddressBytes) return false;
+  if (result.error().size() > kMaxErrorBytes || result.remote_address().size() > kMaxAddressBytes)
+    return false;
   if (result.cname_chain_size() > kMaxCnames) return false;
   for (const std::string& name : result.cname_chain()) {
     if (name.size() > kMaxNameBytes) return false;
@@ -67,7 +70,8 @@ core::ProbeSample ToSample(const v1::ProbeResult& result, SteadyTime receipt) {
   sample.completed = receipt - complete;
   sample.remote_address = result.remote_address();
   sample.cname_chain.assign(result.cname_chain().begin(), result.cname_chain().end());
-  // The gateway wrote this text, not the agent: a long one cannot name a service, but the vote counts.
+  // The gateway wrote this text, not the agent: a long one cannot name a service, but the vote
+  // counts.
   if (result.served_by().size() <= kMaxServedByBytes) sample.served_by = result.served_by();
   return sample;
 }
@@ -92,8 +96,8 @@ void AddSample(const TargetEntry& entry, const core::ProbeSample& sample, Sample
   }
 }
 
-std::vector<std::pair<std::string, core::Event>> ToEvents(const core::AgentId& agent, SamplesByGroup groups,
-                                                          bool replay) {
+std::vector<std::pair<std::string, core::Event>> ToEvents(const core::AgentId& agent,
+                                                          SamplesByGroup groups, bool replay) {
   std::vector<std::pair<std::string, core::Event>> events;
   events.reserve(groups.size());
   for (auto& [group, samples] : groups) {

@@ -18,12 +18,12 @@ inline constexpr size_t kMaxMessageBytes = 64 << 10;
 inline constexpr absl::Duration kMaxAge = absl::Minutes(10);
 inline constexpr size_t kMaxErrorBytes = 200;
 
-// Null when the result can be used; else why not, as a kind of AgentCounters ("refused_age"). `entry` is
-// null when its target is not assigned. Pure.
+// Null when the result can be used; else why not, as a kind of AgentCounters ("refused_age").
+// `entry` is null when its target is not assigned. Pure.
 const char* WhyRefused(const v1::ProbeResult& result, const TargetEntry* entry);
 
-// A good result on the controller's clock: its moments are receipt − age (design.md §5.1). `target` is
-// filled in by AddSample.
+// A good result on the controller's clock: its moments are receipt − age (design.md §5.1). `target`
+// is filled in by AddSample.
 core::ProbeSample ToSample(const v1::ProbeResult& result, SteadyTime receipt);
 
 using SamplesByGroup = std::map<std::string, std::vector<core::ProbeSample>>;
@@ -32,8 +32,8 @@ using SamplesByGroup = std::map<std::string, std::vector<core::ProbeSample>>;
 void AddSample(const TargetEntry& entry, const core::ProbeSample& sample, SamplesByGroup& groups);
 
 // One ProbeResults event a group.
-std::vector<std::pair<std::string, core::Event>> ToEvents(const core::AgentId& agent, SamplesByGroup groups,
-                                                          bool replay);
+std::vector<std::pair<std::string, core::Event>> ToEvents(const core::AgentId& agent,
+                                                          SamplesByGroup groups, bool replay);
 
 }  // namespace failover::intake
 

@@ -16,7 +16,8 @@ constexpr absl::Duration kFinishTimeout = absl::Seconds(2);
 constexpr size_t kMaxBurstTargets = 4096;
 // R7 of reliability.md; an agent sends a batch every 200 ms and one more at a change.
 constexpr double kMessagesPerSecond = 20, kMessageBurst = 200;
-// Of one agent, as multiples of its regular probes: bursts come on top, and a replay of five minutes must fit.
+// Of one agent, as multiples of its regular probes: bursts come on top, and a replay of five
+// minutes must fit.
 constexpr double kRateFactor = 4, kLeastRate = 50;
 constexpr double kReplaySeconds = 600, kLeastReplay = 2000, kMostReplay = 20'000;
 
@@ -31,7 +32,8 @@ const TargetEntry* Find(const Table& table, const std::string& target) {
 
 void NoteRefused(const char* kind, const std::string& target, MessageNote& note) {
   ++note.refused[kind];
-  note.refused_why = absl::StrCat(kind, ": result of target ", absl::CHexEscape(target.substr(0, 120)));
+  note.refused_why =
+      absl::StrCat(kind, ": result of target ", absl::CHexEscape(target.substr(0, 120)));
 }
 
 // Reads on when it is destroyed.
@@ -89,7 +91,8 @@ Stream* Stream::Begin(std::shared_ptr<Hub> hub, grpc::CallbackServerContext* con
 grpc::Status Stream::Identify(const grpc::CallbackServerContext& context) {
   peer_.address = context.peer();
   if (hub_->tls() == nullptr) return grpc::Status::OK;
-  const absl::StatusOr<SpiffeId> id = PeerIdentity(*context.auth_context(), &peer_.certificate_expiry);
+  const absl::StatusOr<SpiffeId> id =
+      PeerIdentity(*context.auth_context(), &peer_.certificate_expiry);
   if (!id.ok()) {
     return {grpc::StatusCode::UNAUTHENTICATED, std::string(id.status().message())};
   }
@@ -105,14 +108,15 @@ grpc::Status Stream::Identify(const grpc::CallbackServerContext& context) {
   return grpc::Status::OK;
 }
 
-// gRPC checks a certificate at the handshake only; a stream may outlive it. Looked at again and again, since
-// the wall clock may be set.
+// gRPC checks a certificate at the handshake only; a stream may outlive it. Looked at again and
+// again, since the wall clock may be set.
 void Stream::WatchCertificate() {
   const absl::Duration left = peer_.certificate_expiry - hub_->clock().Wall();
   if (left <= absl::ZeroDuration()) {
     Refuse(grpc::StatusCode::UNAUTHENTICATED, "refused_certificate_expired",
-           absl::StrCat("the agent's certificate has ended at ",
-                        absl::FormatTime(absl::RFC3339_sec, peer_.certificate_expiry, absl::UTCTimeZone())));
+           absl::StrCat(
+               "the agent's certificate has ended at ",
+               absl::FormatTime(absl::RFC3339_sec, peer_.certificate_expiry, absl::UTCTimeZone())));
     return;
   }
   After(std::min(left, kCertificateCheck), [](Stream& s) { s.WatchCertificate(); });
@@ -187,7 +191,8 @@ void Stream::OnReadDone(bool ok) {
   }
   if (!ok) {
     // gRPC tells neither case from the other.
-    Close({grpc::StatusCode::ABORTED, "the agent ended the stream, or sent what is no AgentMessage"});
+    Close(
+        {grpc::StatusCode::ABORTED, "the agent ended the stream, or sent what is no AgentMessage"});
     return;
   }
   const size_t bytes = in_.ByteSizeLong();
@@ -206,7 +211,8 @@ void Stream::OnReadDone(bool ok) {
 }
 
 void Stream::HandleHello(const v1::Hello& hello) {
-  agent_ = {hello.probe_region(), peer_.authenticated ? peer_.name : hello.instance_id(), hello.instance_id()};
+  agent_ = {hello.probe_region(), peer_.authenticated ? peer_.name : hello.instance_id(),
+            hello.instance_id()};
   std::shared_ptr<Stream> replaced;
   grpc::Status status = hub_->Admit(peer_, hello, agent_, shared_from_this(), MakeHold(), replaced);
   if (!status.ok()) {
@@ -222,12 +228,14 @@ void Stream::HandleHello(const v1::Hello& hello) {
     admitted_ = true;
   }
   if (replaced != nullptr) {
-    replaced->Close({grpc::StatusCode::ABORTED, "superseded by a newer stream of the same agent instance"});
+    replaced->Close(
+        {grpc::StatusCode::ABORTED, "superseded by a newer stream of the same agent instance"});
   }
   const std::shared_ptr<const Table> table = hub_->table();
   const auto region = table->regions.find(agent_.probe_region);
   if (region == table->regions.end()) {
-    Close({grpc::StatusCode::PERMISSION_DENIED, "the probe region is in no failover group any more"});
+    Close(
+        {grpc::StatusCode::PERMISSION_DENIED, "the probe region is in no failover group any more"});
     return;
   }
   Charge(region->second.results_per_second, 1);
@@ -260,13 +268,15 @@ void Stream::HandleResults(const v1::ResultBatch& batch) {
   }
   // Kept here too until the answer of the sink is known: a refused input must not read on.
   const std::shared_ptr<void> hold = MakeHold();
-  if (!hub_->Deliver({ToEvents(agent_, std::move(groups), replay), hold, table->assignments.generation})) {
+  if (!hub_->Deliver(
+          {ToEvents(agent_, std::move(groups), replay), hold, table->assignments.generation})) {
     Refuse(grpc::StatusCode::RESOURCE_EXHAUSTED, "refused_mailbox_full",
            "the controller is behind; connect again later and replay");
   }
 }
 
-void Stream::JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note, SamplesByGroup& groups) {
+void Stream::JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note,
+                       SamplesByGroup& groups) {
   const SteadyTime receipt = hub_->clock().Steady();
   for (const v1::ProbeResult& result : batch.results()) {
     const TargetEntry* entry = Find(table, result.target());
@@ -275,7 +285,8 @@ void Stream::JudgeLive(const v1::ResultBatch& batch, const Table& table, Message
       continue;
     }
     const core::ProbeSample sample = ToSample(result, receipt);
-    note.report_delay = std::min(note.report_delay.value_or(absl::InfiniteDuration()), receipt - sample.completed);
+    note.report_delay =
+        std::min(note.report_delay.value_or(absl::InfiniteDuration()), receipt - sample.completed);
     ++note.accepted;
     AddSample(*entry, sample, groups);
   }
@@ -296,14 +307,17 @@ void Stream::KeepReplay(const v1::ResultBatch& batch, const Table& table, Messag
         MutexLock lock(s.mutex_);
         late = s.hub_->clock().Steady() - s.replay_since_ >= kReplayTimeout;
       }
-      if (late) s.Close({grpc::StatusCode::DEADLINE_EXCEEDED, "a replay without its end mark for 60s"});
+      if (late)
+        s.Close({grpc::StatusCode::DEADLINE_EXCEEDED, "a replay without its end mark for 60s"});
     });
   }
   const auto region = table.regions.find(agent_.probe_region);
-  const double limit = ReplayLimit(region == table.regions.end() ? 0 : region->second.results_per_second);
+  const double limit =
+      ReplayLimit(region == table.regions.end() ? 0 : region->second.results_per_second);
   for (const v1::ProbeResult& result : batch.results()) {
     const char* why = WhyRefused(result, Find(table, result.target()));
-    if (why == nullptr && static_cast<double>(replay_.size()) >= limit) why = "refused_replay_length";
+    if (why == nullptr && static_cast<double>(replay_.size()) >= limit)
+      why = "refused_replay_length";
     if (why != nullptr) {
       NoteRefused(why, result.target(), note);
       continue;
@@ -323,7 +337,8 @@ void Stream::EndReplay(const Table& table, MessageNote& note, SamplesByGroup& gr
     // The assignments may be others than those of the replay's beginning.
     const TargetEntry* entry = Find(table, kept.target);
     if (entry == nullptr || entry->definition != kept.definition) {
-      NoteRefused(entry == nullptr ? "refused_unknown_target" : "refused_other_definition", kept.target, note);
+      NoteRefused(entry == nullptr ? "refused_unknown_target" : "refused_other_definition",
+                  kept.target, note);
       continue;
     }
     ++note.replayed;
@@ -334,7 +349,8 @@ void Stream::EndReplay(const Table& table, MessageNote& note, SamplesByGroup& gr
 bool Stream::Charge(double results_per_second, int results) {
   MutexLock lock(mutex_);
   const SteadyTime now = hub_->clock().Steady();
-  results_.SetLimits(std::max(kLeastRate, kRateFactor * results_per_second), ReplayLimit(results_per_second), now);
+  results_.SetLimits(std::max(kLeastRate, kRateFactor * results_per_second),
+                     ReplayLimit(results_per_second), now);
   results_.Charge(std::max(1, results), now);
   messages_.Charge(1, now);
   return std::max(results_.Wait(now), messages_.Wait(now)) > absl::ZeroDuration();

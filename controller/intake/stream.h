@@ -15,19 +15,19 @@
 namespace failover::intake {
 
 // One agent's stream. At most one message is read and not yet judged: the next read begins when the
-// message's hold is destroyed, not before the token buckets allow it. Outgoing: one write in flight, one
-// assignment (a newer one replaces it) and one set of burst targets.
+// message's hold is destroyed, not before the token buckets allow it. Outgoing: one write in
+// flight, one assignment (a newer one replaces it) and one set of burst targets.
 //
-// gRPC's reactions run on its own threads and never block. The object lives until OnDone, and as long as
-// someone holds it.
+// gRPC's reactions run on its own threads and never block. The object lives until OnDone, and as
+// long as someone holds it.
 class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::ControllerMessage>,
                      public std::enable_shared_from_this<Stream> {
  public:
   // Checks who calls and begins to read, or ends the call with the reason.
   static Stream* Begin(std::shared_ptr<Hub> hub, grpc::CallbackServerContext* context);
 
-  // The newest assignment of the stream's region; null: nothing is assigned, what is unsent is withdrawn. A
-  // lower serial than the last is late and ignored.
+  // The newest assignment of the stream's region; null: nothing is assigned, what is unsent is
+  // withdrawn. A lower serial than the last is late and ignored.
   void Offer(uint64_t serial, std::shared_ptr<const v1::ControllerMessage> assignment);
   void AskBurst(const std::vector<std::string>& targets);
   // Ends the call; the first reason counts.
@@ -52,7 +52,8 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
   grpc::Status Identify(const grpc::CallbackServerContext& context);
   void HandleHello(const v1::Hello& hello);
   void HandleResults(const v1::ResultBatch& batch);
-  void JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note, SamplesByGroup& groups);
+  void JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note,
+                 SamplesByGroup& groups);
   void KeepReplay(const v1::ResultBatch& batch, const Table& table, MessageNote& note);
   void EndReplay(const Table& table, MessageNote& note, SamplesByGroup& groups);
   // Pays for a message; true when the stream is in debt now and will be slowed.
@@ -68,23 +69,25 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
 
   // Never held while the hub is called, which has a lock of its own.
   Mutex mutex_;
-  std::shared_ptr<Stream> self_ ABSL_GUARDED_BY(mutex_);                  // until OnDone
-  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);          // null after OnDone
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;                         // Finish was called
+  std::shared_ptr<Stream> self_ ABSL_GUARDED_BY(mutex_);          // until OnDone
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);  // null after OnDone
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;                 // Finish was called
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_planned_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_assignment_ ABSL_GUARDED_BY(mutex_) = false;
   bool admitted_ ABSL_GUARDED_BY(mutex_) = false;
-  SteadyTime replay_since_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();  // of the one in progress
+  SteadyTime replay_since_ ABSL_GUARDED_BY(mutex_) =
+      SteadyTime::InfiniteFuture();  // of the one in progress
   TokenBucket results_ ABSL_GUARDED_BY(mutex_), messages_ ABSL_GUARDED_BY(mutex_);
   uint64_t serial_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::shared_ptr<const v1::ControllerMessage> unsent_ ABSL_GUARDED_BY(mutex_), sent_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const v1::ControllerMessage> unsent_ ABSL_GUARDED_BY(mutex_), sent_
+      ABSL_GUARDED_BY(mutex_);
   std::set<std::string> burst_ ABSL_GUARDED_BY(mutex_);
   v1::ControllerMessage burst_message_ ABSL_GUARDED_BY(mutex_);  // while it is written
 
-  // Written by Begin and the reactions to reads, of which there is one at a time; `agent_` before the hub
-  // knows of the stream, so that every later reader sees it.
+  // Written by Begin and the reactions to reads, of which there is one at a time; `agent_` before
+  // the hub knows of the stream, so that every later reader sees it.
   Peer peer_;
   bool entered_ = false;
   core::AgentId agent_;

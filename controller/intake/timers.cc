@@ -9,7 +9,8 @@ constexpr absl::Duration kLongestSleep = absl::Minutes(1);
 
 }  // namespace
 
-Timers::Timers(Clock& clock) : clock_(clock), thread_([this](std::stop_token stop) { Run(stop); }) {}
+Timers::Timers(Clock& clock)
+    : clock_(clock), thread_([this](std::stop_token stop) { Run(stop); }) {}
 
 void Timers::At(SteadyTime when, std::function<void()> run) {
   std::stop_source wake;

@@ -20,7 +20,9 @@ class Timers {
   Timers& operator=(const Timers&) = delete;
 
   void At(SteadyTime when, std::function<void()> run);
-  void After(absl::Duration delay, std::function<void()> run) { At(clock_.Steady() + delay, std::move(run)); }
+  void After(absl::Duration delay, std::function<void()> run) {
+    At(clock_.Steady() + delay, std::move(run));
+  }
   // What has not run yet never will. Waits for the one that runs. Not to be called by a timer.
   void Stop();
 

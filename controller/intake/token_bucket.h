@@ -8,7 +8,8 @@
 
 namespace failover::intake {
 
-// What one peer may use. It may run into debt by one message; `Wait` says how long until the debt is paid.
+// What one peer may use. It may run into debt by one message; `Wait` says how long until the debt
+// is paid.
 class TokenBucket {
  public:
   TokenBucket(double per_second, double burst, SteadyTime now)

@@ -27,41 +27,55 @@ Labels With(Labels labels, const char* more) {
 
 std::vector<FamilySpec> ProcessSpecs() {
   return {
-      {kMasterStatus, "leader_election_master_status", kGauge, {"name"}, "1 while this process leads, else 0."},
+      {kMasterStatus,
+       "leader_election_master_status",
+       kGauge,
+       {"name"},
+       "1 while this process leads, else 0."},
       {kFencingEpoch, "apim_failover_leader_fencing_epoch", kGauge, None(),
        "Term of this process: grows with every leadership or start."},
       {kStoreAvailable, "apim_failover_store_available", kGauge, None(),
        "1 while durable state can be written, else 0: nothing is changed then."},
-      {kMailboxMessages, "apim_failover_mailbox_messages", kGauge, None(), "Events that wait for the core thread."},
+      {kMailboxMessages, "apim_failover_mailbox_messages", kGauge, None(),
+       "Events that wait for the core thread."},
       {kMailboxCapacity, "apim_failover_mailbox_capacity_messages", kGauge, None(),
        "Most events that may wait before agents are turned away."},
       {kMailboxRefused, "apim_failover_mailbox_refused_total", kCounter, None(),
        "Messages of agents turned away because the mailbox was full."},
       {kAgentResults, "apim_failover_agent_results_total", kCounter, With(ProbeRegion(), "result"),
-       "Probe results taken from the agents of a region, live (accepted) or after a reconnect (replayed)."},
+       "Probe results taken from the agents of a region, live (accepted) or after a reconnect "
+       "(replayed)."},
       {kAgentRefused, "apim_failover_agent_refused_total", kCounter, With(ProbeRegion(), "reason"),
-       "Results, messages and streams of agents that were refused. An empty region: no identity could be told."},
+       "Results, messages and streams of agents that were refused. An empty region: no identity "
+       "could be told."},
       {kAgentSlowed, "apim_failover_agent_slowed_total", kCounter, ProbeRegion(),
        "Messages after which an agent had used up its rate and was read later."},
       {kAgentSuperseded, "apim_failover_agent_streams_superseded_total", kCounter, ProbeRegion(),
-       "Streams replaced by a newer one of the same agent instance. Without a reconnect: the identity is used twice."},
+       "Streams replaced by a newer one of the same agent instance. Without a reconnect: the "
+       "identity is used twice."},
   };
 }
 
 std::vector<FamilySpec> TopologySpecs() {
   return {
-      {kGroupInfo, "apim_failover_group_info", kGauge, With(Group(), "mode"), "Always 1; mode of the failover group."},
+      {kGroupInfo, "apim_failover_group_info", kGauge, With(Group(), "mode"),
+       "Always 1; mode of the failover group."},
       {kGroupState, "apim_failover_group_state", kGauge, With(Group(), "state"),
        "State set: 1 for the state the group is in, 0 for the others."},
-      {kEpoch, "apim_failover_epoch", kGauge, Group(), "Grows with every decision to change roles."},
+      {kEpoch, "apim_failover_epoch", kGauge, Group(),
+       "Grows with every decision to change roles."},
       {kActiveRegionInfo, "apim_failover_active_region_info", kGauge, ServiceRegion(),
        "Always 1; the active service. Absent while roles are unconfirmed."},
-      {kStandbyInfo, "apim_failover_standby_info", kGauge, With(ServiceRegion(), "sku"), "Always 1; one standby."},
+      {kStandbyInfo, "apim_failover_standby_info", kGauge, With(ServiceRegion(), "sku"),
+       "Always 1; one standby."},
       {kServiceRole, "apim_failover_service_role", kGauge, With(ServiceRegion(), "role"),
        "State set: 1 for the role of the service, 0 for the others."},
-      {kRpoObjective, "apim_failover_rpo_objective_seconds", kGauge, Group(), "Objective for the RPO; absent if none."},
-      {kRtoObjective, "apim_failover_rto_objective_seconds", kGauge, Group(), "Objective for the RTO; absent if none."},
-      {kQuorumSize, "apim_failover_probe_quorum_size", kGauge, Group(), "Votes that make a verdict."},
+      {kRpoObjective, "apim_failover_rpo_objective_seconds", kGauge, Group(),
+       "Objective for the RPO; absent if none."},
+      {kRtoObjective, "apim_failover_rto_objective_seconds", kGauge, Group(),
+       "Objective for the RTO; absent if none."},
+      {kQuorumSize, "apim_failover_probe_quorum_size", kGauge, Group(),
+       "Votes that make a verdict."},
   };
 }
 
@@ -74,35 +88,40 @@ std::vector<FamilySpec> SyncSpecs() {
       {kRpo, "apim_failover_rpo_seconds", kGauge, With(Service(), "source"),
        "RPO now: age of the oldest change that the standby does not hold. +Inf while unknown."},
       {kGroupRpo, "apim_failover_group_rpo_seconds", kGauge, With(Group(), "source"),
-       "RPO now of the standby that a failover would choose, else of the least bad. +Inf while unknown."},
+       "RPO now of the standby that a failover would choose, else of the least bad. +Inf while "
+       "unknown."},
       {kStandbyBlocked, "apim_failover_standby_blocked", kGauge, With(Service(), "reason"),
        "1 while the reason keeps the standby from being chosen, else 0."},
       {kStandbyPromotable, "apim_failover_standby_promotable", kGauge, ServiceRegion(),
        "1 if nothing keeps the standby from an automatic failover, else 0."},
       {kBlocked, "apim_failover_blocked", kGauge, With(Group(), "reason"),
        "1 while the reason holds back a failover of the group, else 0."},
-      {kSyncFrozen, "apim_failover_sync_frozen", kGauge, Group(), "1 while no restore may start, else 0."},
+      {kSyncFrozen, "apim_failover_sync_frozen", kGauge, Group(),
+       "1 while no restore may start, else 0."},
       {kBackupLastSuccess, "apim_failover_backup_last_success_timestamp_seconds", kGauge, Service(),
        "End of the newest checked backup of the service. Absent if there is none."},
-      {kRestoreLastSuccess, "apim_failover_restore_last_success_timestamp_seconds", kGauge, Service(),
-       "End of the last verified restore into the service. Absent if there is none."},
+      {kRestoreLastSuccess, "apim_failover_restore_last_success_timestamp_seconds", kGauge,
+       Service(), "End of the last verified restore into the service. Absent if there is none."},
       {kBackupExpiry, "apim_failover_backup_expiry_timestamp_seconds", kGauge, Group(),
        "When Azure will refuse the newest backup. Absent if there is none."},
-      {kBackupSize, "apim_failover_backup_size_bytes", kGauge, Service(), "Size of the newest checked backup."},
+      {kBackupSize, "apim_failover_backup_size_bytes", kGauge, Service(),
+       "Size of the newest checked backup."},
       {kScheduleInterval, "apim_failover_sync_schedule_interval_seconds", kGauge, Group(),
        "Interval of the sync runs. Absent without a schedule."},
       {kNextRun, "apim_failover_sync_next_run_timestamp_seconds", kGauge, Group(),
        "When the next sync run is due. Absent without a schedule."},
       {kOperationInProgress, "apim_failover_sync_operation_in_progress", kGauge, Operation(),
        "1 while such an operation is open on the service, else 0."},
-      {kOperationStarted, "apim_failover_sync_operation_started_timestamp_seconds", kGauge, Operation(),
-       "When the open operation was begun. Absent while there is none."},
+      {kOperationStarted, "apim_failover_sync_operation_started_timestamp_seconds", kGauge,
+       Operation(), "When the open operation was begun. Absent while there is none."},
       {kConsecutiveFailures, "apim_failover_sync_consecutive_failures", kGauge, Group(),
        "Sync runs that failed in a row."},
       {kLastDuration, "apim_failover_sync_last_duration_seconds", kGauge, Operation(),
        "How long the last successful operation of its kind took."},
-      {kOperationP95, "apim_failover_sync_operation_p95_seconds", kGauge, With(Group(), "operation"),
-       "95th percentile of the last 20 successful operations; cycle: a backup and a restore per standby."},
+      {kOperationP95, "apim_failover_sync_operation_p95_seconds", kGauge,
+       With(Group(), "operation"),
+       "95th percentile of the last 20 successful operations; cycle: a backup and a restore per "
+       "standby."},
       {kDriftItems, "apim_failover_config_drift_items", kGauge, Service(),
        "Entities that somebody changed on the standby since our last restore."},
   };
@@ -116,10 +135,12 @@ std::vector<FamilySpec> VerdictSpecs() {
        "State set: 1 for the quorum's verdict, 0 for the others."},
       {kServiceVotes, "apim_failover_service_votes", kGauge, With(ServiceRegion(), "vote"),
        "Probe regions by their vote on the service."},
-      {kRegionVote, "apim_failover_probe_region_vote", kGauge, With(With(ServiceRegion(), "probe_region"), "vote"),
+      {kRegionVote, "apim_failover_probe_region_vote", kGauge,
+       With(With(ServiceRegion(), "probe_region"), "vote"),
        "State set: 1 for the vote of the probe region on the service, 0 for the others."},
       {kServingTraffic, "apim_failover_service_serving_traffic", kGauge, ServiceRegion(),
-       "1 if the traffic layer was found to send traffic to the service, 0 if not. Absent while unknown."},
+       "1 if the traffic layer was found to send traffic to the service, 0 if not. Absent while "
+       "unknown."},
       {kTrafficMatches, "apim_failover_traffic_matches", kGauge, Group(),
        "1 if the traffic layer was found to agree with the roles, else 0."},
       {kTrafficLastRead, "apim_failover_traffic_last_read_timestamp_seconds", kGauge, Group(),
@@ -128,16 +149,19 @@ std::vector<FamilySpec> VerdictSpecs() {
        "1 if the last proof of the way to switch traffic was good, else 0."},
       {kSwitchPathChecked, "apim_failover_switch_path_checked_timestamp_seconds", kGauge, Group(),
        "When the way to switch traffic was last proved. Absent if never."},
-      {kPublicNameSuccess, "apim_failover_public_name_success", kGauge, With(Group(), "probe_region"),
+      {kPublicNameSuccess, "apim_failover_public_name_success", kGauge,
+       With(Group(), "probe_region"),
        "1 if the newest probe of the public name was good, 0 if it failed or there is none."},
   };
 }
 
 std::vector<FamilySpec> FailoverSpecs() {
   return {
-      {kOutageActive, "apim_failover_outage_active", kGauge, Group(), "1 while the active service is down, else 0."},
+      {kOutageActive, "apim_failover_outage_active", kGauge, Group(),
+       "1 while the active service is down, else 0."},
       {kOutageStart, "apim_failover_outage_start_timestamp_seconds", kGauge, Group(),
-       "Earliest start of the running outage, or of the last one that led to a failover: the last good probe."},
+       "Earliest start of the running outage, or of the last one that led to a failover: the last "
+       "good probe."},
       {kOutageStartWidth, "apim_failover_outage_start_width_seconds", kGauge, Group(),
        "How much later that outage may have begun: up to its first failed probe."},
       {kDetectionBound, "apim_failover_detection_bound_seconds", kGauge, Group(),
@@ -160,12 +184,14 @@ std::vector<FamilySpec> FailoverSpecs() {
        "1 if the last switch was seen to succeed, else 0."},
       {kLastSwitchRto, "apim_failover_last_switch_rto_seconds", kGauge, Trigger(),
        "Measured RTO of the last switch, from the earliest start of the outage."},
-      {kLastSwitchRtoPhase, "apim_failover_last_switch_rto_phase_seconds", kGauge, With(Trigger(), "phase"),
+      {kLastSwitchRtoPhase, "apim_failover_last_switch_rto_phase_seconds", kGauge,
+       With(Trigger(), "phase"),
        "Measured RTO of the last switch by phase; a phase that was not reached is absent."},
       {kLastSwitchRtoWidth, "apim_failover_last_switch_rto_width_seconds", kGauge, Trigger(),
        "How much shorter that RTO may have been: width of the interval in which the outage began."},
       {kLastSwitchProved, "apim_failover_last_switch_proved", kGauge, Trigger(),
-       "1 if an answer through the public name was proved to come from the new active service, else 0."},
+       "1 if an answer through the public name was proved to come from the new active service, "
+       "else 0."},
       {kLastSwitchRpo, "apim_failover_last_switch_rpo_seconds", kGauge, Trigger(),
        "Age of the promoted recovery point at the start of the outage. +Inf if unknown."},
   };
@@ -175,15 +201,17 @@ std::vector<FamilySpec> AgentSpecs() {
   return {
       {kAgentConnected, "apim_failover_agent_connected", kGauge, With(Group(), "probe_region"),
        "1 if an agent of the configured probe region is connected, else 0."},
-      {kAgentInstances, "apim_failover_agent_instances", kGauge, ProbeRegion(), "Connected agent processes."},
+      {kAgentInstances, "apim_failover_agent_instances", kGauge, ProbeRegion(),
+       "Connected agent processes."},
       {kAgentLastReport, "apim_failover_agent_last_report_timestamp_seconds", kGauge, ProbeRegion(),
        "Receipt of the newest results of the region. Absent if there was none."},
       {kAgentReportDelay, "apim_failover_agent_report_delay_seconds", kGauge, ProbeRegion(),
-       "From a probe's end to its receipt here, newest batch, slowest connected agent of the region."},
+       "From a probe's end to its receipt here, newest batch, slowest connected agent of the "
+       "region."},
       {kAgentInfo, "apim_failover_agent_info", kGauge, With(ProbeRegion(), "version"),
        "Always 1; versions of the connected agents."},
-      {kAgentCertificateExpiry, "apim_failover_agent_certificate_expiry_timestamp_seconds", kGauge, ProbeRegion(),
-       "Earliest end of a connected agent's certificate."},
+      {kAgentCertificateExpiry, "apim_failover_agent_certificate_expiry_timestamp_seconds", kGauge,
+       ProbeRegion(), "Earliest end of a connected agent's certificate."},
   };
 }
 
@@ -192,7 +220,8 @@ std::vector<FamilySpec> AgentSpecs() {
 const std::vector<FamilySpec>& Catalogue() {
   static const std::vector<FamilySpec>* const kCatalogue = [] {
     auto* all = new std::vector<FamilySpec>;
-    for (auto part : {ProcessSpecs, TopologySpecs, SyncSpecs, VerdictSpecs, FailoverSpecs, AgentSpecs}) {
+    for (auto part :
+         {ProcessSpecs, TopologySpecs, SyncSpecs, VerdictSpecs, FailoverSpecs, AgentSpecs}) {
       for (FamilySpec& spec : part()) all->push_back(std::move(spec));
     }
     return all;
@@ -214,7 +243,8 @@ void Page::Add(StateFamily family, std::vector<std::string> values, double value
   const FamilySpec& spec = Catalogue()[static_cast<size_t>(family)];
   prometheus::ClientMetric metric;
   metric.label.reserve(values.size());
-  for (size_t i = 0; i < values.size(); ++i) metric.label.push_back({spec.labels.at(i), std::move(values[i])});
+  for (size_t i = 0; i < values.size(); ++i)
+    metric.label.push_back({spec.labels.at(i), std::move(values[i])});
   if (spec.type == prometheus::MetricType::Counter) {
     metric.counter.value = value;
   } else {
@@ -233,7 +263,8 @@ void Page::AddStateSet(StateFamily family, const std::vector<std::string>& value
 }
 
 std::vector<prometheus::MetricFamily> Page::Take() {
-  std::erase_if(families_, [](const prometheus::MetricFamily& family) { return family.metric.empty(); });
+  std::erase_if(families_,
+                [](const prometheus::MetricFamily& family) { return family.metric.empty(); });
   return std::move(families_);
 }
 

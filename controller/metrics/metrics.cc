@@ -18,12 +18,13 @@ constexpr size_t kMaxSeries = 1000;  // of one family that calls fill
 
 using Buckets = prometheus::Histogram::BucketBoundaries;
 const Buckets& CallBuckets() {
-  static const auto* const kBuckets = new Buckets{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+  static const auto* const kBuckets =
+      new Buckets{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
   return *kBuckets;
 }
 const Buckets& ShortBuckets() {
-  static const auto* const kBuckets = new Buckets{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
-                                                  0.01,    0.025,  0.05,    0.1,    0.25,  1};
+  static const auto* const kBuckets = new Buckets{
+      0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1};
   return *kBuckets;
 }
 
@@ -55,7 +56,8 @@ class Children {
   std::map<std::vector<std::string>, T*> children_ ABSL_GUARDED_BY(mutex_);
 };
 
-prometheus::Family<prometheus::Counter>& Counters(const char* name, const char* help, prometheus::Registry& registry) {
+prometheus::Family<prometheus::Counter>& Counters(const char* name, const char* help,
+                                                  prometheus::Registry& registry) {
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 prometheus::Family<prometheus::Histogram>& Histograms(const char* name, const char* help,
@@ -69,26 +71,35 @@ class RegisteredMetrics final : public Metrics {
       : registry_(std::make_shared<prometheus::Registry>()),
         records_(*registry_),
         state_(std::make_shared<StateMetrics>(std::move(snapshot), records_)),
-        azure_calls_(Counters("apim_failover_azure_requests_total", "Requests to Azure by their HTTP status.",
-                              *registry_), {"api", "operation", "code"}),
-        azure_durations_(Histograms("apim_failover_azure_request_duration_seconds",
-                                    "From the start of a request to Azure to its answer.", *registry_),
-                         {"api", "operation"}),
-        store_writes_(Counters("apim_failover_store_writes_total", "Writes of durable state.", *registry_), {"result"}),
+        azure_calls_(Counters("apim_failover_azure_requests_total",
+                              "Requests to Azure by their HTTP status.", *registry_),
+                     {"api", "operation", "code"}),
+        azure_durations_(
+            Histograms("apim_failover_azure_request_duration_seconds",
+                       "From the start of a request to Azure to its answer.", *registry_),
+            {"api", "operation"}),
+        store_writes_(
+            Counters("apim_failover_store_writes_total", "Writes of durable state.", *registry_),
+            {"result"}),
         store_duration_(Histograms("apim_failover_store_write_duration_seconds",
                                    "From a record's hand-over to its durability.", *registry_)
                             .Add({}, CallBuckets())),
-        core_step_(Histograms("apim_failover_core_step_duration_seconds", "One event in the core.", *registry_)
+        core_step_(Histograms("apim_failover_core_step_duration_seconds", "One event in the core.",
+                              *registry_)
                        .Add({}, ShortBuckets())),
-        switch_latency_(Histograms("apim_failover_switch_latency_seconds",
-                                   "From the receipt of the vote that completed a decision to the enable request.",
-                                   *registry_)
-                            .Add({}, ShortBuckets())),
+        switch_latency_(
+            Histograms(
+                "apim_failover_switch_latency_seconds",
+                "From the receipt of the vote that completed a decision to the enable request.",
+                *registry_)
+                .Add({}, ShortBuckets())),
         clock_gaps_(Counters("apim_failover_clock_gaps_total",
-                             "Times this process stood still or its clock was set; nothing was done on older results.",
+                             "Times this process stood still or its clock was set; nothing was "
+                             "done on older results.",
                              *registry_)
                         .Add({})),
-        orders_(Counters("apim_failover_orders_total", "Orders of operators by their answer.", *registry_),
+        orders_(Counters("apim_failover_orders_total", "Orders of operators by their answer.",
+                         *registry_),
                 {"verb", "result"}) {
     for (const char* result : {"success", "failure"}) store_writes_.Get({result});
     const auto* order = v1::OrderRequest::descriptor()->FindOneofByName("order");
@@ -97,7 +108,9 @@ class RegisteredMetrics final : public Metrics {
     }
   }
 
-  std::vector<std::weak_ptr<prometheus::Collectable>> collectables() override { return {registry_, state_}; }
+  std::vector<std::weak_ptr<prometheus::Collectable>> collectables() override {
+    return {registry_, state_};
+  }
 
   void RecordIs(const v1::GroupRecord& record) override { records_.RecordIs(record); }
   void AzureCall(const std::string& api, const std::string& operation, const std::string& code,
@@ -110,7 +123,9 @@ class RegisteredMetrics final : public Metrics {
     if (ok) store_duration_.Observe(absl::ToDoubleSeconds(took));
   }
   void CoreStep(absl::Duration took) override { core_step_.Observe(absl::ToDoubleSeconds(took)); }
-  void SwitchLatency(absl::Duration took) override { switch_latency_.Observe(absl::ToDoubleSeconds(took)); }
+  void SwitchLatency(absl::Duration took) override {
+    switch_latency_.Observe(absl::ToDoubleSeconds(took));
+  }
   void ClockGap() override { clock_gaps_.Increment(); }
   void OrderAnswered(const std::string& verb, bool ok) override {
     orders_.Get({verb, ok ? "done" : "refused"}).Increment();

@@ -35,9 +35,9 @@ struct Snapshot {
   uint64_t mailbox_size = 0, mailbox_capacity = 0, mailbox_refused = 0;
 };
 
-// Every metric of the controller, registered once (reference/kubernetes.md §2.5 with the words of design.md).
-// State comes from the snapshot at each scrape; what happens between scrapes is counted by the calls below.
-// Thread-safe.
+// Every metric of the controller, registered once (reference/kubernetes.md §2.5 with the words of
+// design.md). State comes from the snapshot at each scrape; what happens between scrapes is counted
+// by the calls below. Thread-safe.
 class Metrics {
  public:
   // `snapshot` is called by each scrape and must answer fast.
@@ -45,11 +45,12 @@ class Metrics {
   virtual ~Metrics() = default;
   virtual std::vector<std::weak_ptr<prometheus::Collectable>> collectables() = 0;
 
-  // A group's record as loaded or as made durable: operations and failovers that ended are counted, and what
-  // GroupStatus does not show is kept for the scrapes. The first record of a group is the baseline.
+  // A group's record as loaded or as made durable: operations and failovers that ended are counted,
+  // and what GroupStatus does not show is kept for the scrapes. The first record of a group is the
+  // baseline.
   virtual void RecordIs(const v1::GroupRecord& record) = 0;
-  virtual void AzureCall(const std::string& api, const std::string& operation, const std::string& code,
-                         absl::Duration took) = 0;
+  virtual void AzureCall(const std::string& api, const std::string& operation,
+                         const std::string& code, absl::Duration took) = 0;
   virtual void StoreWrite(absl::Duration took, bool ok) = 0;
   virtual void CoreStep(absl::Duration took) = 0;
   // From the receipt of the vote that completed a decision to the enable request's first byte.

@@ -17,7 +17,8 @@ const Buckets& OperationBuckets() {
   return *kBuckets;
 }
 const Buckets& RtoBuckets() {
-  static const auto* const kBuckets = new Buckets{1, 2, 5, 15, 30, 60, 90, 120, 180, 300, 600, 900, 1800, 3600};
+  static const auto* const kBuckets =
+      new Buckets{1, 2, 5, 15, 30, 60, 90, 120, 180, 300, 600, 900, 1800, 3600};
   return *kBuckets;
 }
 
@@ -30,7 +31,9 @@ const char* ResultOf(v1::OperationState state) {
   return state == v1::OPERATION_STATE_ABANDONED ? "cancelled" : "failure";
 }
 
-bool HasEnded(const v1::Failover& failover) { return !failover.id().empty() && !core::IsOpen(failover); }
+bool HasEnded(const v1::Failover& failover) {
+  return !failover.id().empty() && !core::IsOpen(failover);
+}
 
 std::string RegionOf(const v1::GroupRecord& record, const std::string& service) {
   for (const v1::ServiceRecord& candidate : record.services()) {
@@ -50,7 +53,8 @@ RecordFacts FactsFrom(const v1::GroupRecord& record) {
   }
   for (const v1::Operation& operation : record.operations()) {  // oldest first
     if (operation.state() != v1::OPERATION_STATE_SUCCEEDED || operation.sent_ms() == 0) continue;
-    facts.last_duration_ms[{operation.service(), KindOf(operation)}] = operation.ended_ms() - operation.sent_ms();
+    facts.last_duration_ms[{operation.service(), KindOf(operation)}] =
+        operation.ended_ms() - operation.sent_ms();
   }
   return facts;
 }
@@ -60,7 +64,8 @@ RecordFacts FactsFrom(const v1::GroupRecord& record) {
 RecordWatch::RecordWatch(prometheus::Registry& registry)
     : operations_(prometheus::BuildCounter()
                       .Name("apim_failover_sync_operations_total")
-                      .Help("Backups, restores and verifications that ended since this process began to lead.")
+                      .Help("Backups, restores and verifications that ended since this process "
+                            "began to lead.")
                       .Register(registry)),
       durations_(prometheus::BuildHistogram()
                      .Name("apim_failover_sync_operation_duration_seconds")
@@ -72,13 +77,15 @@ RecordWatch::RecordWatch(prometheus::Registry& registry)
                     .Register(registry)),
       rto_(prometheus::BuildHistogram()
                .Name("apim_failover_rto_seconds")
-               .Help("Measured RTO of failovers that switched traffic, from the earliest start of the outage.")
+               .Help("Measured RTO of failovers that switched traffic, from the earliest start of "
+                     "the outage.")
                .Register(registry)),
       rto_phases_(prometheus::BuildHistogram()
                       .Name("apim_failover_rto_phase_seconds")
                       .Help("Measured RTO of failovers that switched traffic, by phase.")
                       .Register(registry)) {
-  for (const char* phase : {"detect", "decide", "switch", "visible"}) rto_phases_.Add({{"phase", phase}}, RtoBuckets());
+  for (const char* phase : {"detect", "decide", "switch", "visible"})
+    rto_phases_.Add({{"phase", phase}}, RtoBuckets());
 }
 
 RecordFacts RecordWatch::FactsOf(const std::string& group) const {
@@ -102,7 +109,8 @@ void RecordWatch::RecordIs(const v1::GroupRecord& record) {
 void RecordWatch::StartAtZero(const v1::GroupRecord& record) {
   for (const v1::ServiceRecord& service : record.services()) {
     for (const char* operation : kOperations) {
-      for (const char* result : kResults) Count(record.name(), service.name(), operation, result, 0);
+      for (const char* result : kResults)
+        Count(record.name(), service.name(), operation, result, 0);
     }
   }
 }
@@ -110,7 +118,10 @@ void RecordWatch::StartAtZero(const v1::GroupRecord& record) {
 void RecordWatch::Count(const std::string& group, const std::string& service, const char* operation,
                         const char* result, int n) {
   operations_
-      .Add({{"failover_group", group}, {"apim_service", service}, {"operation", operation}, {"result", result}})
+      .Add({{"failover_group", group},
+            {"apim_service", service},
+            {"operation", operation},
+            {"result", result}})
       .Increment(n);
 }
 
@@ -150,7 +161,9 @@ void RecordWatch::CountFailover(const v1::GroupRecord& record, bool baseline, Se
   seen.ended_failover = failover.id();
   if (baseline) return;
   const bool done = failover.stage() == v1::FAILOVER_STAGE_DONE;
-  const char* result = done ? "success" : failover.stage() == v1::FAILOVER_STAGE_ABORTED ? "aborted" : "failure";
+  const char* result = done                                             ? "success"
+                       : failover.stage() == v1::FAILOVER_STAGE_ABORTED ? "aborted"
+                                                                        : "failure";
   switches_
       .Add({{"failover_group", record.name()},
             {"from_region", RegionOf(record, failover.from())},
@@ -169,7 +182,8 @@ void RecordWatch::CountFailover(const v1::GroupRecord& record, bool baseline, Se
                                                     {"switch", rto.switch_ms()},
                                                     {"visible", rto.visible_ms()}};
   for (const auto& [phase, ms] : phases) {
-    if (ms > 0) rto_phases_.Add({{"phase", phase}}, RtoBuckets()).Observe(static_cast<double>(ms) / 1000);
+    if (ms > 0)
+      rto_phases_.Add({{"phase", phase}}, RtoBuckets()).Observe(static_cast<double>(ms) / 1000);
   }
 }
 

@@ -24,8 +24,10 @@ void AddStandby(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   const std::string &g = group.name(), &s = service.name(), &region = service.azure_region();
   const v1::ServiceRecord& record = service.record();
   page.Add(kStandbyInfo, {g, region, s, service.sku()}, 1);
-  if (record.recovery_point_ms() > 0) page.Add(kRecoveryPoint, {g, region, s}, Seconds(record.recovery_point_ms()));
-  const bool expired = record.backup_expires_ms() != 0 && record.backup_expires_ms() <= group.at_ms();
+  if (record.recovery_point_ms() > 0)
+    page.Add(kRecoveryPoint, {g, region, s}, Seconds(record.recovery_point_ms()));
+  const bool expired =
+      record.backup_expires_ms() != 0 && record.backup_expires_ms() <= group.at_ms();
   page.Add(kStandbyProtected, {g, region, s},
            record.recovery_point_ms() > 0 && !record.content_unverified() && !expired);
   const std::string source = service.rpo_source().empty() ? "recovery_point" : service.rpo_source();
@@ -35,7 +37,8 @@ void AddStandby(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   for (const core::BlockerRule& rule : core::BlockerTable()) {
     if (!rule.standby) continue;
     bool active = false;
-    for (const v1::Blocker& blocker : service.blockers()) active |= blocker.name() == rule.name && blocker.active();
+    for (const v1::Blocker& blocker : service.blockers())
+      active |= blocker.name() == rule.name && blocker.active();
     page.Add(kStandbyBlocked, {g, s, rule.name}, active);
   }
 }
@@ -53,7 +56,8 @@ void AddVerdict(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
     }
     up += vote == v1::VOTE_UP;
     down += vote == v1::VOTE_DOWN;
-    page.AddStateSet(kRegionVote, {g, region, s, probe_region}, {"up", "down", "unknown"}, VoteName(vote));
+    page.AddStateSet(kRegionVote, {g, region, s, probe_region}, {"up", "down", "unknown"},
+                     VoteName(vote));
   }
   page.Add(kServiceVotes, {g, region, s, "up"}, up);
   page.Add(kServiceVotes, {g, region, s, "down"}, down);
@@ -63,7 +67,8 @@ void AddVerdict(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   }
 }
 
-void AddOperations(const std::string& g, const v1::ServiceStatus& service, const RecordFacts& facts, Page& page) {
+void AddOperations(const std::string& g, const v1::ServiceStatus& service, const RecordFacts& facts,
+                   Page& page) {
   const std::string& s = service.name();
   const struct {
     const char* name;
@@ -74,10 +79,12 @@ void AddOperations(const std::string& g, const v1::ServiceStatus& service, const
     const bool running = service.has_operation() && open.kind() == kind;
     page.Add(kOperationInProgress, {g, s, name}, running);
     if (running) {
-      page.Add(kOperationStarted, {g, s, name}, Seconds(open.sent_ms() != 0 ? open.sent_ms() : open.intent_ms()));
+      page.Add(kOperationStarted, {g, s, name},
+               Seconds(open.sent_ms() != 0 ? open.sent_ms() : open.intent_ms()));
     }
     const auto last = facts.last_duration_ms.find({s, name});
-    if (last != facts.last_duration_ms.end()) page.Add(kLastDuration, {g, s, name}, Seconds(last->second));
+    if (last != facts.last_duration_ms.end())
+      page.Add(kLastDuration, {g, s, name}, Seconds(last->second));
   }
   if (service.record().restored_at_ms() > 0) {
     page.Add(kRestoreLastSuccess, {g, s}, Seconds(service.record().restored_at_ms()));
@@ -90,9 +97,12 @@ void AddOperations(const std::string& g, const v1::ServiceStatus& service, const
 
 }  // namespace
 
-double SecondsOrInfinity(int64_t ms) { return ms < 0 ? std::numeric_limits<double>::infinity() : Seconds(ms); }
+double SecondsOrInfinity(int64_t ms) {
+  return ms < 0 ? std::numeric_limits<double>::infinity() : Seconds(ms);
+}
 
-void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service, const RecordFacts& facts, Page& page) {
+void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
+                const RecordFacts& facts, Page& page) {
   page.AddStateSet(kServiceRole, {group.name(), service.azure_region(), service.name()},
                    {"active", "standby", "unconfirmed"}, RoleName(service.role()));
   if (service.role() == v1::ROLE_ACTIVE) {

@@ -12,12 +12,13 @@
 namespace failover::metrics {
 
 inline double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
-// Unknown (−1) is shown as infinite, never as absent: `x > objective` must be true of what nobody knows
-// (design.md §6.10: it never flatters).
+// Unknown (−1) is shown as infinite, never as absent: `x > objective` must be true of what nobody
+// knows (design.md §6.10: it never flatters).
 double SecondsOrInfinity(int64_t ms);
 
 // The samples of one service of a group.
-void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service, const RecordFacts& facts, Page& page);
+void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
+                const RecordFacts& facts, Page& page);
 
 }  // namespace failover::metrics
 

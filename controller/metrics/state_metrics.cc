@@ -18,17 +18,22 @@ namespace {
 using enum StateFamily;
 
 const std::vector<const char*>& GroupStates() {
-  static const auto* const kStates = new std::vector<const char*>{"healthy",     "degraded", "failing_over",
-                                                                  "failed_over", "paused",   "unknown"};
+  static const auto* const kStates = new std::vector<const char*>{
+      "healthy", "degraded", "failing_over", "failed_over", "paused", "unknown"};
   return *kStates;
 }
 
-// Kinds of refusals that begin at 0 in every region; the intake's names without "refused_". Others appear
-// when they happen.
-constexpr const char* kRefusals[] = {
-    "age",           "certificate_expired", "connect_rate",    "hello",        "http_status",   "identity_mismatch",
-    "instances",     "mailbox_full",        "message_kind",    "message_results", "message_size", "other_definition",
-    "replay_length", "sequence",            "stage",           "streams",      "text",          "unknown_target"};
+// Kinds of refusals that begin at 0 in every region; the intake's names without "refused_". Others
+// appear when they happen.
+constexpr const char* kRefusals[] = {"age",           "certificate_expired",
+                                     "connect_rate",  "hello",
+                                     "http_status",   "identity_mismatch",
+                                     "instances",     "mailbox_full",
+                                     "message_kind",  "message_results",
+                                     "message_size",  "other_definition",
+                                     "replay_length", "sequence",
+                                     "stage",         "streams",
+                                     "text",          "unknown_target"};
 
 void AddProcess(const Snapshot& snapshot, Page& page) {
   page.Add(kMasterStatus, {"apim-failover"}, snapshot.leader);
@@ -47,12 +52,14 @@ std::set<std::string> ProbeRegions(const Snapshot& snapshot) {
   return regions;
 }
 
-// Summed over the agents of a region: an agent's name is no label (one series per region, not per process).
+// Summed over the agents of a region: an agent's name is no label (one series per region, not per
+// process).
 void AddAgentCounters(const Snapshot& snapshot, const std::set<std::string>& regions, Page& page) {
   std::map<std::pair<std::string, std::string>, double> results, refused;
   std::map<std::string, double> slowed, superseded;
   for (const std::string& region : regions) {
-    results[{region, "accepted"}] = results[{region, "replayed"}] = slowed[region] = superseded[region] = 0;
+    results[{region, "accepted"}] = results[{region, "replayed"}] = slowed[region] =
+        superseded[region] = 0;
     for (const char* reason : kRefusals) refused[{region, reason}] = 0;
   }
   for (const AgentCounter& counter : snapshot.agent_counters) {
@@ -89,13 +96,16 @@ void AddAgents(const Snapshot& snapshot, const std::set<std::string>& regions, P
     if (!agent.connected()) continue;
     ++region.connected;
     region.versions.insert(agent.version());
-    if (agent.last_report_ms() != 0) region.delay_ms = std::max(region.delay_ms, agent.report_delay_ms());
+    if (agent.last_report_ms() != 0)
+      region.delay_ms = std::max(region.delay_ms, agent.report_delay_ms());
     const int64_t expiry = agent.certificate_expiry_ms();
-    if (expiry != 0 && (region.expiry_ms == 0 || expiry < region.expiry_ms)) region.expiry_ms = expiry;
+    if (expiry != 0 && (region.expiry_ms == 0 || expiry < region.expiry_ms))
+      region.expiry_ms = expiry;
   }
   for (const auto& [name, region] : by_region) {
     page.Add(kAgentInstances, {name}, region.connected);
-    if (region.last_report_ms != 0) page.Add(kAgentLastReport, {name}, Seconds(region.last_report_ms));
+    if (region.last_report_ms != 0)
+      page.Add(kAgentLastReport, {name}, Seconds(region.last_report_ms));
     if (region.delay_ms >= 0) page.Add(kAgentReportDelay, {name}, Seconds(region.delay_ms));
     for (const std::string& version : region.versions) page.Add(kAgentInfo, {name, version}, 1);
     if (region.expiry_ms != 0) page.Add(kAgentCertificateExpiry, {name}, Seconds(region.expiry_ms));
@@ -111,7 +121,8 @@ void AddTopology(const v1::GroupStatus& group, Page& page) {
   const std::string& g = group.name();
   page.Add(kGroupInfo, {g, group.mode()}, 1);
   const auto& states = GroupStates();
-  const bool known = std::any_of(states.begin(), states.end(), [&](const char* s) { return group.state() == s; });
+  const bool known =
+      std::any_of(states.begin(), states.end(), [&](const char* s) { return group.state() == s; });
   page.AddStateSet(kGroupState, {g}, states, known ? group.state() : "unknown");
   page.Add(kEpoch, {g}, static_cast<double>(group.epoch()));
   page.Add(kQuorumSize, {g}, group.quorum());
@@ -122,7 +133,8 @@ void AddTopology(const v1::GroupStatus& group, Page& page) {
   for (const core::BlockerRule& rule : core::BlockerTable()) {
     if (rule.standby) continue;
     bool active = false;
-    for (const v1::Blocker& blocker : group.blockers()) active |= blocker.name() == rule.name && blocker.active();
+    for (const v1::Blocker& blocker : group.blockers())
+      active |= blocker.name() == rule.name && blocker.active();
     page.Add(kBlocked, {g, rule.name}, active);
   }
 }
@@ -136,10 +148,14 @@ void AddSync(const v1::GroupStatus& group, const RecordFacts& facts, Page& page)
   page.Add(kConsecutiveFailures, {g}, sync.failures_in_a_row());
   if (sync.configured()) page.Add(kScheduleInterval, {g}, Seconds(sync.interval_ms()));
   if (sync.next_run_ms() > 0) page.Add(kNextRun, {g}, Seconds(sync.next_run_ms()));
-  if (facts.newest_backup_expires_ms > 0) page.Add(kBackupExpiry, {g}, Seconds(facts.newest_backup_expires_ms));
-  if (group.backup_p95_ms() > 0) page.Add(kOperationP95, {g, "backup"}, Seconds(group.backup_p95_ms()));
-  if (group.restore_p95_ms() > 0) page.Add(kOperationP95, {g, "restore"}, Seconds(group.restore_p95_ms()));
-  if (group.sync_cycle_p95_ms() > 0) page.Add(kOperationP95, {g, "cycle"}, Seconds(group.sync_cycle_p95_ms()));
+  if (facts.newest_backup_expires_ms > 0)
+    page.Add(kBackupExpiry, {g}, Seconds(facts.newest_backup_expires_ms));
+  if (group.backup_p95_ms() > 0)
+    page.Add(kOperationP95, {g, "backup"}, Seconds(group.backup_p95_ms()));
+  if (group.restore_p95_ms() > 0)
+    page.Add(kOperationP95, {g, "restore"}, Seconds(group.restore_p95_ms()));
+  if (group.sync_cycle_p95_ms() > 0)
+    page.Add(kOperationP95, {g, "cycle"}, Seconds(group.sync_cycle_p95_ms()));
 }
 
 void AddTraffic(const v1::GroupStatus& group, Page& page) {
@@ -148,19 +164,23 @@ void AddTraffic(const v1::GroupStatus& group, Page& page) {
   page.Add(kTrafficMatches, {g}, traffic.known() && traffic.matches());
   if (traffic.read_ms() > 0) page.Add(kTrafficLastRead, {g}, Seconds(traffic.read_ms()));
   page.Add(kSwitchPathOk, {g}, traffic.path_ok());
-  if (traffic.path_checked_ms() > 0) page.Add(kSwitchPathChecked, {g}, Seconds(traffic.path_checked_ms()));
+  if (traffic.path_checked_ms() > 0)
+    page.Add(kSwitchPathChecked, {g}, Seconds(traffic.path_checked_ms()));
   if (!group.has_public_url()) return;
   for (const std::string& region : group.probe_regions()) {
     bool success = false;
-    for (const v1::PublicView& view : group.public_views()) success |= view.probe_region() == region && view.success();
+    for (const v1::PublicView& view : group.public_views())
+      success |= view.probe_region() == region && view.success();
     page.Add(kPublicNameSuccess, {g, region}, success);
   }
 }
 
 // The earlier bound of an outage's start and the width of the interval (design.md §7.11).
-void AddOutageStart(const std::string& g, int64_t last_good_ms, int64_t first_failed_ms, Page& page) {
+void AddOutageStart(const std::string& g, int64_t last_good_ms, int64_t first_failed_ms,
+                    Page& page) {
   if (first_failed_ms == 0) return;
-  const int64_t start = last_good_ms != 0 ? std::min(last_good_ms, first_failed_ms) : first_failed_ms;
+  const int64_t start =
+      last_good_ms != 0 ? std::min(last_good_ms, first_failed_ms) : first_failed_ms;
   page.Add(kOutageStart, {g}, Seconds(start));
   page.Add(kOutageStartWidth, {g}, Seconds(first_failed_ms - start));
 }
@@ -178,7 +198,8 @@ void AddFailover(const v1::GroupStatus& group, Page& page) {
     page.Add(kDetectionFloor, {g}, Seconds(group.detection_floor_ms()));
     page.Add(kForecastRto, {g}, SecondsOrInfinity(group.forecast_rto_ms()));
   }
-  if (group.cooldown_until_ms() > 0) page.Add(kCooldownUntil, {g}, Seconds(group.cooldown_until_ms()));
+  if (group.cooldown_until_ms() > 0)
+    page.Add(kCooldownUntil, {g}, Seconds(group.cooldown_until_ms()));
   page.Add(kFailoversLastDay, {g}, group.failovers_last_day());
   page.Add(kFailoversMaxPerDay, {g}, group.failovers_max_per_day());
   page.Add(kApprovalPending, {g}, !group.approval().id().empty() && !group.approval().denied());
@@ -198,8 +219,10 @@ void AddLastSwitches(const v1::GroupStatus& group, Page& page) {
     page.Add(kLastSwitchRtoWidth, {g, trigger}, Seconds(rto.width_ms()));
     page.Add(kLastSwitchProved, {g, trigger}, rto.proved());
     page.Add(kLastSwitchRpo, {g, trigger}, SecondsOrInfinity(last.rpo_ms()));
-    const std::pair<const char*, int64_t> phases[] = {{"detect", rto.detect_ms()}, {"decide", rto.decide_ms()},
-                                                      {"switch", rto.switch_ms()}, {"visible", rto.visible_ms()}};
+    const std::pair<const char*, int64_t> phases[] = {{"detect", rto.detect_ms()},
+                                                      {"decide", rto.decide_ms()},
+                                                      {"switch", rto.switch_ms()},
+                                                      {"visible", rto.visible_ms()}};
     for (const auto& [phase, ms] : phases) {
       if (phase == std::string("visible") && rto.to_switch_only()) continue;
       page.Add(kLastSwitchRtoPhase, {g, trigger, phase}, Seconds(ms));
@@ -213,14 +236,16 @@ std::vector<prometheus::MetricFamily> StateMetrics::Collect() const {
   const Snapshot snapshot = snapshot_();
   Page page;
   AddProcess(snapshot, page);
-  const std::set<std::string> regions = snapshot.leader ? ProbeRegions(snapshot) : std::set<std::string>();
+  const std::set<std::string> regions =
+      snapshot.leader ? ProbeRegions(snapshot) : std::set<std::string>();
   AddAgentCounters(snapshot, regions, page);
   if (!snapshot.leader) return page.Take();
   AddAgents(snapshot, regions, page);
   for (const v1::GroupStatus& group : snapshot.groups) {
     const RecordFacts facts = records_.FactsOf(group.name());
     AddTopology(group, page);
-    for (const v1::ServiceStatus& service : group.services()) AddService(group, service, facts, page);
+    for (const v1::ServiceStatus& service : group.services())
+      AddService(group, service, facts, page);
     AddSync(group, facts, page);
     AddTraffic(group, page);
     AddFailover(group, page);

@@ -10,8 +10,8 @@
 
 namespace failover::metrics {
 
-// Every family that shows a state, built from one snapshot at each scrape: nothing of a former role or a
-// removed group can stay behind. A follower shows no group.
+// Every family that shows a state, built from one snapshot at each scrape: nothing of a former role
+// or a removed group can stay behind. A follower shows no group.
 class StateMetrics final : public prometheus::Collectable {
  public:
   // `records` outlives this.

@@ -27,7 +27,8 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
 
 // "host:port"; IPv6 addresses in brackets.
 std::string HostPort(const std::string& host, int port) {
-  return absl::StrContains(host, ':') ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
+  return absl::StrContains(host, ':') ? absl::StrCat("[", host, "]:", port)
+                                      : absl::StrCat(host, ":", port);
 }
 
 std::string MakeUrl(const UrlParts& gateway, const std::string& host, absl::string_view path) {
@@ -36,10 +37,12 @@ std::string MakeUrl(const UrlParts& gateway, const std::string& host, absl::stri
   if (default_port) authority.resize(authority.rfind(':'));
   absl::string_view prefix = gateway.path_and_query;
   while (absl::EndsWith(prefix, "/")) prefix.remove_suffix(1);
-  return absl::StrCat(gateway.scheme, "://", authority, prefix, absl::StartsWith(path, "/") ? "" : "/", path);
+  return absl::StrCat(gateway.scheme, "://", authority, prefix,
+                      absl::StartsWith(path, "/") ? "" : "/", path);
 }
 
-// One "name length:value" a line, so that no two targets have the same text by accident of their values.
+// One "name length:value" a line, so that no two targets have the same text by accident of their
+// values.
 void AddLine(absl::string_view name, absl::string_view value, std::string& text) {
   absl::StrAppend(&text, name, " ", value.size(), ":", value, "\n");
 }
@@ -81,7 +84,8 @@ void SetCadence(const core::ProbeConfig& probe, v1::Target& target) {
 
 class Builder {
  public:
-  Builder(const Settings& settings, const std::map<std::string, GroupFacts>& facts, intake::Assignments& out)
+  Builder(const Settings& settings, const std::map<std::string, GroupFacts>& facts,
+          intake::Assignments& out)
       : settings_(settings), facts_(facts), out_(out) {}
 
   void Run() {
@@ -109,24 +113,29 @@ class Builder {
     const auto known = facts_.find(group.core.name);
     const GroupFacts& facts = known == facts_.end() ? kNothing : known->second;
     for (size_t i = 0; i < group.core.services.size(); ++i) {
-      const std::string& url =
-          i < facts.gateway_urls.size() ? facts.gateway_urls[i] : group.core.services[i].gateway_url;
+      const std::string& url = i < facts.gateway_urls.size() ? facts.gateway_urls[i]
+                                                             : group.core.services[i].gateway_url;
       UrlParts gateway;
       if (url.empty() || !ParseUrl(url, gateway).ok()) continue;
-      const char* role = facts.active < 0 ? "unconfirmed" : facts.active == static_cast<int>(i) ? "active" : "standby";
+      const char* role = facts.active < 0                      ? "unconfirmed"
+                         : facts.active == static_cast<int>(i) ? "active"
+                                                               : "standby";
       for (size_t probe = 0; probe < group.core.probes.size() &&
-                             probe < static_cast<size_t>(group.spec.probes_size()); ++probe) {
+                             probe < static_cast<size_t>(group.spec.probes_size());
+           ++probe) {
         AddServiceProbe(group, static_cast<int>(i), static_cast<int>(probe), gateway, role);
       }
     }
   }
 
-  void AddServiceProbe(const GroupSettings& group, int service, int probe, const UrlParts& gateway, const char* role) {
+  void AddServiceProbe(const GroupSettings& group, int service, int probe, const UrlParts& gateway,
+                       const char* role) {
     const core::ProbeConfig& rules = group.core.probes[probe];
     const v1::HttpProbe& http = group.spec.probes(probe).http();
     const std::string host = PublicHost(group, http, gateway);
     v1::Target target;
-    target.set_id(absl::StrCat(group.core.name, "/", group.core.services[service].name, "/", rules.name));
+    target.set_id(
+        absl::StrCat(group.core.name, "/", group.core.services[service].name, "/", rules.name));
     target.set_kind(v1::TARGET_KIND_SERVICE);
     target.set_url(MakeUrl(gateway, host, http.path()));
     if (host != gateway.host) target.set_connect_to(HostPort(gateway.host, gateway.port));
@@ -141,15 +150,19 @@ class Builder {
     target.set_azure_region(group.core.services[service].azure_region);
     target.set_role(role);
     target.set_definition(DefinitionOf(target, rules.failure_threshold, rules.success_threshold));
-    const core::TargetRef ref{core::TargetKind::kService, static_cast<int16_t>(service), static_cast<int16_t>(probe)};
+    const core::TargetRef ref{core::TargetKind::kService, static_cast<int16_t>(service),
+                              static_cast<int16_t>(probe)};
     Assign(target, group.core.probe_regions, rules.interval, {{group.core.name, ref}});
   }
 
-  // The name clients use: of the probe, else of the public URL, else the gateway's own (design.md §7.12).
-  static std::string PublicHost(const GroupSettings& group, const v1::HttpProbe& http, const UrlParts& gateway) {
+  // The name clients use: of the probe, else of the public URL, else the gateway's own (design.md
+  // §7.12).
+  static std::string PublicHost(const GroupSettings& group, const v1::HttpProbe& http,
+                                const UrlParts& gateway) {
     if (!http.host().empty()) return http.host();
     UrlParts url;
-    if (!group.core.public_url.empty() && ParseUrl(group.core.public_url, url).ok()) return url.host;
+    if (!group.core.public_url.empty() && ParseUrl(group.core.public_url, url).ok())
+      return url.host;
     return gateway.host;
   }
 
@@ -171,7 +184,8 @@ class Builder {
     target.set_served_by_header(group.core.served_by_header);
     target.set_failover_group(group.core.name);
     target.set_role("public");
-    target.set_definition(DefinitionOf(target, decider.failure_threshold, decider.success_threshold));
+    target.set_definition(
+        DefinitionOf(target, decider.failure_threshold, decider.success_threshold));
     Assign(target, group.core.probe_regions, decider.interval,
            {{group.core.name, core::TargetRef{core::TargetKind::kPublic, -1, -1}}});
   }
@@ -180,18 +194,21 @@ class Builder {
     const core::ProbeConfig& decider = group.core.decider();
     for (size_t i = 0; i < group.core.control_targets.size(); ++i) {
       Control& control = controls_[group.core.control_targets[i]];
-      if (std::pair(decider.interval, decider.timeout) < std::pair(control.interval, control.timeout)) {
+      if (std::pair(decider.interval, decider.timeout) <
+          std::pair(control.interval, control.timeout)) {
         control.interval = decider.interval;
         control.timeout = decider.timeout;
       }
       for (const std::string& region : group.core.probe_regions) {
-        if (std::find(control.regions.begin(), control.regions.end(), region) == control.regions.end()) {
+        if (std::find(control.regions.begin(), control.regions.end(), region) ==
+            control.regions.end()) {
           control.regions.push_back(region);
         }
       }
       const bool again = !control.uses.empty() && control.uses.back().group == group.core.name;
       if (again) continue;
-      control.uses.push_back({group.core.name, {core::TargetKind::kControl, -1, static_cast<int16_t>(i)}});
+      control.uses.push_back(
+          {group.core.name, {core::TargetKind::kControl, -1, static_cast<int16_t>(i)}});
     }
   }
 
@@ -209,11 +226,13 @@ class Builder {
     Assign(target, control.regions, control.interval, control.uses);
   }
 
-  // Adds the target to every region's message, each with its own phase, and to the table of results.
+  // Adds the target to every region's message, each with its own phase, and to the table of
+  // results.
   void Assign(v1::Target& target, const std::vector<std::string>& regions, absl::Duration interval,
               std::vector<TargetUse> uses) {
     for (size_t i = 0; i < regions.size(); ++i) {
-      *target.mutable_phase() = ToProto(interval * static_cast<int64_t>(i) / static_cast<int64_t>(regions.size()));
+      *target.mutable_phase() =
+          ToProto(interval * static_cast<int64_t>(i) / static_cast<int64_t>(regions.size()));
       *out_.by_probe_region[regions[i]].add_targets() = target;
     }
     out_.targets[target.id()] = {target.definition(), std::move(uses)};
@@ -227,8 +246,9 @@ class Builder {
 
 }  // namespace
 
-intake::Assignments MakeAssignments(const Settings& settings, const std::map<std::string, GroupFacts>& facts,
-                                    uint64_t term, uint64_t generation, bool leading) {
+intake::Assignments MakeAssignments(const Settings& settings,
+                                    const std::map<std::string, GroupFacts>& facts, uint64_t term,
+                                    uint64_t generation, bool leading) {
   intake::Assignments assignments;
   assignments.term = term;
   assignments.generation = generation;

@@ -27,12 +27,14 @@ namespace {
 constexpr size_t kMailbox = 16384;
 constexpr int kWorkThreads = 4;
 constexpr absl::Duration kWarm = absl::Seconds(20);
-constexpr absl::Duration kTurn = absl::Milliseconds(200);    // the core thread turns at least so often
-constexpr absl::Duration kGap = absl::Seconds(2);            // design.md §9
+constexpr absl::Duration kTurn =
+    absl::Milliseconds(200);                       // the core thread turns at least so often
+constexpr absl::Duration kGap = absl::Seconds(2);  // design.md §9
 constexpr absl::Duration kClocksDisagree = absl::Seconds(1);
 constexpr absl::Duration kLoadAgain = absl::Seconds(10);
 constexpr absl::Duration kSnapshotWait = absl::Seconds(1);
-constexpr char kProcessRecord[] = "@controller";             // holds the term of assignments; no group can have this name
+constexpr char kProcessRecord[] =
+    "@controller";  // holds the term of assignments; no group can have this name
 
 template <typename... Types>
 bool HoldsAny(const core::Command& command) {
@@ -59,8 +61,12 @@ bool IsTraffic(const core::Command& command) {
 // Lower goes first: switches before reads; what keeps an operation going before what may take long.
 int PriorityOf(const core::Command& command) {
   if (HoldsAny<core::SetEndpoint>(command)) return 0;
-  if (HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(command)) return 1;
-  return HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command) ? Lane::kLong : 2;
+  if (HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(
+          command))
+    return 1;
+  return HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command)
+             ? Lane::kLong
+             : 2;
 }
 
 // Members belong to the core thread unless they say otherwise.
@@ -69,8 +75,8 @@ class Loop : public ControlLoop {
   explicit Loop(ControlLoopOptions options)
       : options_(std::move(options)),
         azure_(options_.settings.azure, *options_.clock,
-               [metrics = options_.metrics](const std::string& api, const std::string& operation, const std::string& code,
-                                            absl::Duration took) {
+               [metrics = options_.metrics](const std::string& api, const std::string& operation,
+                                            const std::string& code, absl::Duration took) {
                  if (metrics != nullptr) metrics->AzureCall(api, operation, code, took);
                }),
         mailbox_(kMailbox) {}
@@ -81,7 +87,8 @@ class Loop : public ControlLoop {
     const bool taken = mailbox_.TryPut([this, shared] {
       for (const auto& [group, event] : shared->events) {
         GroupRunner* runner = Find(group);
-        if (runner != nullptr && MayJudge(*runner, event, shared->generation)) Handle(*runner, event);
+        if (runner != nullptr && MayJudge(*runner, event, shared->generation))
+          Handle(*runner, event);
       }
     });
     if (!taken) refused_.fetch_add(1);
@@ -112,7 +119,8 @@ class Loop : public ControlLoop {
   bool Locate(const std::string& group, absl::Status& error, GroupRunner*& runner);
   v1::GetStatusResponse StatusNow(const std::string& group);
   void Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiffResponse> done);
-  void Order(const v1::OrderRequest& request, const std::string& who, operators::Done<v1::OrderResponse> done);
+  void Order(const v1::OrderRequest& request, const std::string& who,
+             operators::Done<v1::OrderResponse> done);
   GroupRunner* Find(const std::string& group) {
     const auto found = groups_.find(group);
     return found == groups_.end() ? nullptr : found->second.get();
@@ -134,7 +142,8 @@ class Loop : public ControlLoop {
   void ShareGroups();
   absl::Status PutInForce(Settings settings);
   void UpdateAssignments();
-  void CarryOut(const GroupRunner& runner, const core::Command& command, std::optional<SteadyTime> decided);
+  void CarryOut(const GroupRunner& runner, const core::Command& command,
+                std::optional<SteadyTime> decided);
   GroupRunner::Outlets Outlets();
   Lane::MakeWorker MakeWorker();
 
@@ -152,7 +161,8 @@ class Loop : public ControlLoop {
   std::map<std::string, SteadyTime> load_again_;
   std::set<std::string> loading_;
   std::map<std::string, GroupFacts> facts_;  // what agents were last told
-  // Group → first assignment made of what it probes now; results by an older one name other things by the same index.
+  // Group → first assignment made of what it probes now; results by an older one name other things
+  // by the same index.
   std::map<std::string, uint64_t> judged_from_;
   uint64_t term_ = 0, assignment_generation_ = 0, lives_ = 0;
   bool facts_changed_ = false;
@@ -183,17 +193,21 @@ void Loop::Start(intake::Intake* intake) {
       options_.metrics->StoreWrite(took, true);
       options_.metrics->RecordIs(record);
     }
-    mailbox_.Put([this, group = record.name(), version] { HandleSaved(group, core::Persisted{version}); });
+    mailbox_.Put(
+        [this, group = record.name(), version] { HandleSaved(group, core::Persisted{version}); });
   };
   events.failed = [this](const std::string& group, const absl::Status& error) {
     if (options_.metrics != nullptr) options_.metrics->StoreWrite(absl::ZeroDuration(), false);
-    mailbox_.Put([this, group, text = std::string(error.message())] { HandleSaved(group, core::StoreFailed{text}); });
+    mailbox_.Put([this, group, text = std::string(error.message())] {
+      HandleSaved(group, core::StoreFailed{text});
+    });
   };
   events.overtaken = [this](const std::string& group) {
     mailbox_.Put([this, group] {
       GroupRunner* runner = Find(group);
       if (runner == nullptr || loading_.contains(group)) return;
-      LogError("somebody else wrote a group's record: loading it again", {{"failover_group", group}});
+      LogError("somebody else wrote a group's record: loading it again",
+               {{"failover_group", group}});
       Handle(*runner, core::LeadershipLost{});
       BeginGroup(group);
     });
@@ -211,7 +225,8 @@ void Loop::Start(intake::Intake* intake) {
 
 void Loop::Stop() {
   thread_.request_stop();
-  mailbox_.Close();  // wakes the core thread; what is in it holds agents' streams until this object goes
+  mailbox_.Close();  // wakes the core thread; what is in it holds agents' streams until this object
+                     // goes
   if (thread_.joinable()) thread_.join();
   traffic_lane_.reset();
   work_lane_.reset();
@@ -233,13 +248,15 @@ void Loop::Run(std::stop_token stop) {
   }
 }
 
-// A process that was stopped, or whose clock was set, must not decide on what it knew before (design.md §9).
-// Measured from turn to turn, since a process can be stopped anywhere, not only while it waits.
+// A process that was stopped, or whose clock was set, must not decide on what it knew before
+// (design.md §9). Measured from turn to turn, since a process can be stopped anywhere, not only
+// while it waits.
 void Loop::CheckClocks() {
   const Now now = Read();
   const Now before = previous_.value_or(now);
   const absl::Duration late = now.steady - before.steady - kTurn;
-  const absl::Duration moved = absl::AbsDuration((now.wall - before.wall) - (now.steady - before.steady));
+  const absl::Duration moved =
+      absl::AbsDuration((now.wall - before.wall) - (now.steady - before.steady));
   previous_ = now;
   last_turn_ = absl::ToInt64Nanoseconds(now.steady.since_epoch);
   if (late <= kGap && moved <= kClocksDisagree) return;
@@ -266,7 +283,8 @@ void Loop::Turn() {
   for (auto it = groups_.begin(); it != groups_.end();) {
     const bool gone = it->second->removed() && !loading_.contains(it->first) && it->second->Quiet();
     if (gone) {
-      LogInfo("a removed group has come to rest; its state is kept", {{"failover_group", it->first}});
+      LogInfo("a removed group has come to rest; its state is kept",
+              {{"failover_group", it->first}});
       facts_.erase(it->first);
       judged_from_.erase(it->first);
     }
@@ -283,7 +301,8 @@ void Loop::Arm(const GroupRunner& runner) {
 }
 
 // A removed group gets no more votes: it decides nothing new.
-bool Loop::MayJudge(const GroupRunner& runner, const core::Event& event, uint64_t generation) const {
+bool Loop::MayJudge(const GroupRunner& runner, const core::Event& event,
+                    uint64_t generation) const {
   if (!std::holds_alternative<core::ProbeResults>(event)) return true;
   const auto from = judged_from_.find(runner.name());
   return !runner.removed() && (from == judged_from_.end() || generation >= from->second);
@@ -297,7 +316,8 @@ void Loop::HandleSaved(const std::string& group, const core::Event& event) {
 void Loop::Handle(GroupRunner& runner, const core::Event& event) {
   const Now now = Read();
   runner.Handle(event, now);
-  if (options_.metrics != nullptr) options_.metrics->CoreStep(options_.clock->Steady() - now.steady);
+  if (options_.metrics != nullptr)
+    options_.metrics->CoreStep(options_.clock->Steady() - now.steady);
   Arm(runner);
   const core::GroupState& state = runner.state();
   GroupFacts facts;
@@ -312,25 +332,27 @@ void Loop::Handle(GroupRunner& runner, const core::Event& event) {
 }
 
 GroupRunner::Outlets Loop::Outlets() {
-  return {[this](const std::string& group, std::shared_ptr<v1::GroupRecord> record, uint64_t version) {
-            saver_->Save(group, std::move(record), version);
-          },
-          [this](const GroupRunner& runner, const core::Command& command, std::optional<SteadyTime> decided) {
-            CarryOut(runner, command, decided);
-          }};
+  return {[this](const std::string& group, std::shared_ptr<v1::GroupRecord> record,
+                 uint64_t version) { saver_->Save(group, std::move(record), version); },
+          [this](const GroupRunner& runner, const core::Command& command,
+                 std::optional<SteadyTime> decided) { CarryOut(runner, command, decided); }};
 }
 
-void Loop::CarryOut(const GroupRunner& runner, const core::Command& command, std::optional<SteadyTime> decided) {
+void Loop::CarryOut(const GroupRunner& runner, const core::Command& command,
+                    std::optional<SteadyTime> decided) {
   if (const auto* burst = std::get_if<core::RequestBurst>(&command)) {
     const core::GroupConfig& config = runner.settings().core;
-    const std::string target = absl::StrCat(config.name, "/", config.services[burst->service].name, "/", config.decider().name);
-    for (const int region : burst->probe_regions) intake_->Burst(config.probe_regions[region], {target});
+    const std::string target = absl::StrCat(config.name, "/", config.services[burst->service].name,
+                                            "/", config.decider().name);
+    for (const int region : burst->probe_regions)
+      intake_->Burst(config.probe_regions[region], {target});
     return;
   }
   Lane& lane = IsTraffic(command) ? *traffic_lane_ : *work_lane_;
   lane.Put(PriorityOf(command), [this, group = runner.name(), life = runner.life(), command,
                                  decided](azure::Worker& worker) {
-    if (decided.has_value() && options_.metrics != nullptr) options_.metrics->SwitchLatency(options_.clock->Steady() - *decided);
+    if (decided.has_value() && options_.metrics != nullptr)
+      options_.metrics->SwitchLatency(options_.clock->Steady() - *decided);
     std::optional<core::Event> event = worker.CarryOut(group, command);
     if (!event.has_value()) return;
     mailbox_.Put([this, group, life, event = *std::move(event)] {
@@ -354,13 +376,14 @@ void Loop::BeginGroup(const std::string& group) {
   const core::GroupConfig& config = runner->settings().core;
   uint64_t seed = 0;
   for (const char c : RandomHex(8)) seed = seed * 31 + static_cast<unsigned char>(c);
-  saver_->Begin(group, core::NewRecord(config, RandomHex(8), RandomHex(32), seed),
-                [config](const v1::GroupRecord& record) { return core::RebindingProblem(config, record); },
-                [this, group](absl::StatusOr<v1::GroupRecord> record) {
-                  if (record.ok() && options_.metrics != nullptr) options_.metrics->RecordIs(*record);
-                  auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
-                  mailbox_.Put([this, group, shared] { Began(group, std::move(*shared)); });
-                });
+  saver_->Begin(
+      group, core::NewRecord(config, RandomHex(8), RandomHex(32), seed),
+      [config](const v1::GroupRecord& record) { return core::RebindingProblem(config, record); },
+      [this, group](absl::StatusOr<v1::GroupRecord> record) {
+        if (record.ok() && options_.metrics != nullptr) options_.metrics->RecordIs(*record);
+        auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
+        mailbox_.Put([this, group, shared] { Began(group, std::move(*shared)); });
+      });
 }
 
 void Loop::Began(const std::string& group, absl::StatusOr<v1::GroupRecord> record) {
@@ -377,7 +400,8 @@ void Loop::Began(const std::string& group, absl::StatusOr<v1::GroupRecord> recor
     facts_changed_ = true;  // agents' work is that of groups that were loaded
   } else if (runner != nullptr) {
     if (runner->broken() != record.status().message()) {
-      LogError("a group cannot be worked on; its record is kept as it is", {{"failover_group", group}, {"error", record.status().message()}});
+      LogError("a group cannot be worked on; its record is kept as it is",
+               {{"failover_group", group}, {"error", record.status().message()}});
     }
     runner->SetBroken(std::string(record.status().message()));
     load_again_[group] = options_.clock->Steady() + kLoadAgain;
@@ -391,23 +415,25 @@ void Loop::BeginProcess() {
   fresh.set_schema_version(1);
   fresh.set_name(kProcessRecord);
   loading_.insert(kProcessRecord);
-  saver_->Begin(kProcessRecord, fresh, [](const v1::GroupRecord&) { return ""; }, [this](absl::StatusOr<v1::GroupRecord> record) {
-    auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
-    mailbox_.Put([this, shared] {
-      loading_.erase(kProcessRecord);
-      if (shared->ok()) {
-        term_ = (*shared)->term();
-        process_record_ok_ = true;
-        LogInfo("this controller leads", {{"term", term_}});
-        facts_changed_ = true;
-      } else {
-        LogError("the controller's own record cannot be used", {{"error", shared->status()}});
-        process_record_ok_ = false;
-        load_again_[kProcessRecord] = options_.clock->Steady() + kLoadAgain;
-      }
-      if (loading_.empty()) started_ = true;
-    });
-  });
+  saver_->Begin(
+      kProcessRecord, fresh, [](const v1::GroupRecord&) { return ""; },
+      [this](absl::StatusOr<v1::GroupRecord> record) {
+        auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
+        mailbox_.Put([this, shared] {
+          loading_.erase(kProcessRecord);
+          if (shared->ok()) {
+            term_ = (*shared)->term();
+            process_record_ok_ = true;
+            LogInfo("this controller leads", {{"term", term_}});
+            facts_changed_ = true;
+          } else {
+            LogError("the controller's own record cannot be used", {{"error", shared->status()}});
+            process_record_ok_ = false;
+            load_again_[kProcessRecord] = options_.clock->Steady() + kLoadAgain;
+          }
+          if (loading_.empty()) started_ = true;
+        });
+      });
 }
 
 // What the lanes know of the groups, with the keys of their records.
@@ -425,7 +451,8 @@ absl::Status Loop::PutInForce(Settings settings) {
   for (const GroupSettings& group : settings.groups) {
     GroupRunner* runner = Find(group.core.name);
     if (runner == nullptr || !runner->broken().empty()) continue;
-    if (std::string why = core::RebindingProblem(group.core, runner->state().record); !why.empty()) problems.push_back(std::move(why));
+    if (std::string why = core::RebindingProblem(group.core, runner->state().record); !why.empty())
+      problems.push_back(std::move(why));
   }
   if (!problems.empty()) return absl::FailedPreconditionError(absl::StrJoin(problems, "\n"));
   for (auto& [name, runner] : groups_) runner->Remove();  // those that are configured come back
@@ -459,7 +486,8 @@ void Loop::UpdateAssignments() {
   Settings settings = options_.settings;
   std::erase_if(settings.groups, [this](const GroupSettings& group) {
     const GroupRunner* runner = Find(group.core.name);
-    return runner == nullptr || runner->state().record.services().empty();  // never loaded; probing outlives leading
+    return runner == nullptr ||
+           runner->state().record.services().empty();  // never loaded; probing outlives leading
   });
   intake_->SetAssignments(MakeAssignments(settings, facts_, term_, ++assignment_generation_, true));
 }
@@ -473,7 +501,8 @@ bool Loop::Locate(const std::string& group, absl::Status& error, GroupRunner*& r
   for (const auto& [name, other] : groups_) {
     if (!other->removed()) names.push_back(name);
   }
-  error = absl::NotFoundError(absl::StrCat("found failover group \"", group, "\"; allowed: ", absl::StrJoin(names, ", ")));
+  error = absl::NotFoundError(
+      absl::StrCat("found failover group \"", group, "\"; allowed: ", absl::StrJoin(names, ", ")));
   return false;
 }
 
@@ -485,7 +514,8 @@ v1::GetStatusResponse Loop::StatusNow(const std::string& group) {
   response.set_term(term_);
   response.set_at_ms(absl::ToUnixMillis(now.wall));
   response.set_version(FAILOVER_VERSION);
-  response.set_store_ok(process_record_ok_ && std::none_of(groups_.begin(), groups_.end(), [](const auto& entry) {
+  response.set_store_ok(process_record_ok_ &&
+                        std::none_of(groups_.begin(), groups_.end(), [](const auto& entry) {
                           return entry.second->state().observed.store_failed;
                         }));
   response.set_config_error(config_error_);
@@ -512,10 +542,12 @@ void Loop::Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiff
     if (service.role() == v1::ROLE_ACTIVE) active = service.name();
     if (service.role() == v1::ROLE_STANDBY) standbys.push_back(service.name());
   }
-  if (active.empty() || standbys.empty()) return done(absl::FailedPreconditionError("roles are unconfirmed: nothing to compare"));
+  if (active.empty() || standbys.empty())
+    return done(absl::FailedPreconditionError("roles are unconfirmed: nothing to compare"));
   standby = request.standby().empty() ? standbys.front() : request.standby();
   if (std::find(standbys.begin(), standbys.end(), standby) == standbys.end()) {
-    return done(absl::InvalidArgumentError(absl::StrCat("found standby \"", standby, "\"; allowed: ", absl::StrJoin(standbys, ", "))));
+    return done(absl::InvalidArgumentError(
+        absl::StrCat("found standby \"", standby, "\"; allowed: ", absl::StrJoin(standbys, ", "))));
   }
   work_lane_->Put(Lane::kLong, [group = request.group(), active, standby,
                                 done = std::move(done)](azure::Worker& worker) {
@@ -529,12 +561,15 @@ void Loop::Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiff
   });
 }
 
-void Loop::Order(const v1::OrderRequest& request, const std::string& who, operators::Done<v1::OrderResponse> done) {
+void Loop::Order(const v1::OrderRequest& request, const std::string& who,
+                 operators::Done<v1::OrderResponse> done) {
   const std::string verb = VerbOf(request);
-  operators::Done<v1::OrderResponse> counted = [this, verb, done = std::move(done)](absl::StatusOr<v1::OrderResponse> response) {
-    if (options_.metrics != nullptr) options_.metrics->OrderAnswered(verb, response.ok() && response->ok());
-    done(std::move(response));
-  };
+  operators::Done<v1::OrderResponse> counted =
+      [this, verb, done = std::move(done)](absl::StatusOr<v1::OrderResponse> response) {
+        if (options_.metrics != nullptr)
+          options_.metrics->OrderAnswered(verb, response.ok() && response->ok());
+        done(std::move(response));
+      };
   absl::Status error;
   GroupRunner* runner = nullptr;
   if (!Locate(request.group(), error, runner)) return counted(error);
@@ -547,7 +582,8 @@ void Loop::Order(const v1::OrderRequest& request, const std::string& who, operat
   }
   const uint64_t epoch = runner->state().record.epoch();
   if (request.expected_epoch() != 0 && request.expected_epoch() != epoch) {
-    refusal.set_text(absl::StrCat("roles have changed since you looked: found epoch ", request.expected_epoch(), ", now it is ", epoch));
+    refusal.set_text(absl::StrCat("roles have changed since you looked: found epoch ",
+                                  request.expected_epoch(), ", now it is ", epoch));
     return counted(refusal);
   }
   runner->GiveOrder(*std::move(order), std::move(counted), Read());
@@ -565,7 +601,8 @@ operators::Handlers Loop::OperatorHandlers() {
       done(answer(request, *runner));
     });
   };
-  handlers.get_status = [this](const v1::GetStatusRequest& request, operators::Done<v1::GetStatusResponse> done) {
+  handlers.get_status = [this](const v1::GetStatusRequest& request,
+                               operators::Done<v1::GetStatusResponse> done) {
     mailbox_.Put([this, request, done = std::move(done)] {
       absl::Status error;
       GroupRunner* runner = nullptr;
@@ -573,18 +610,23 @@ operators::Handlers Loop::OperatorHandlers() {
       done(StatusNow(request.group()));
     });
   };
-  handlers.get_history = [with_group](const v1::GetHistoryRequest& request, operators::Done<v1::GetHistoryResponse> done) {
-    with_group(request, std::move(done), [](const v1::GetHistoryRequest& asked, const GroupRunner& runner) {
-      const v1::GroupRecord& record = runner.state().record;
-      v1::GetHistoryResponse response;
-      const int limit = asked.limit() <= 0 ? 50 : asked.limit();
-      for (int i = std::max(0, record.history_size() - limit); i < record.history_size(); ++i) *response.add_entries() = record.history(i);
-      response.set_chain_intact(store::HistoryIntact(record));
-      if (asked.decisions()) *response.mutable_decisions() = record.decisions();
-      return response;
-    });
+  handlers.get_history = [with_group](const v1::GetHistoryRequest& request,
+                                      operators::Done<v1::GetHistoryResponse> done) {
+    with_group(request, std::move(done),
+               [](const v1::GetHistoryRequest& asked, const GroupRunner& runner) {
+                 const v1::GroupRecord& record = runner.state().record;
+                 v1::GetHistoryResponse response;
+                 const int limit = asked.limit() <= 0 ? 50 : asked.limit();
+                 for (int i = std::max(0, record.history_size() - limit); i < record.history_size();
+                      ++i)
+                   *response.add_entries() = record.history(i);
+                 response.set_chain_intact(store::HistoryIntact(record));
+                 if (asked.decisions()) *response.mutable_decisions() = record.decisions();
+                 return response;
+               });
   };
-  handlers.list_agents = [this](const v1::ListAgentsRequest& request, operators::Done<v1::ListAgentsResponse> done) {
+  handlers.list_agents = [this](const v1::ListAgentsRequest& request,
+                                operators::Done<v1::ListAgentsResponse> done) {
     mailbox_.Put([this, request, done = std::move(done)] {
       absl::Status error;
       GroupRunner* runner = nullptr;
@@ -592,31 +634,39 @@ operators::Handlers Loop::OperatorHandlers() {
       std::set<std::string> regions;
       for (const auto& [name, other] : groups_) {
         if (runner != nullptr && other.get() != runner) continue;
-        regions.insert(other->settings().core.probe_regions.begin(), other->settings().core.probe_regions.end());
+        regions.insert(other->settings().core.probe_regions.begin(),
+                       other->settings().core.probe_regions.end());
       }
       done(AgentsOf({regions.begin(), regions.end()}, intake_->Agents()));
     });
   };
-  handlers.list_operations = [with_group](const v1::ListOperationsRequest& request, operators::Done<v1::ListOperationsResponse> done) {
-    with_group(request, std::move(done), [](const v1::ListOperationsRequest& asked, const GroupRunner& runner) {
-      v1::ListOperationsResponse response;
-      for (const v1::Operation& operation : runner.state().record.operations()) {
-        if (asked.all() || core::IsOpen(operation)) *response.add_operations() = operation;
-      }
-      return response;
-    });
+  handlers.list_operations = [with_group](const v1::ListOperationsRequest& request,
+                                          operators::Done<v1::ListOperationsResponse> done) {
+    with_group(request, std::move(done),
+               [](const v1::ListOperationsRequest& asked, const GroupRunner& runner) {
+                 v1::ListOperationsResponse response;
+                 for (const v1::Operation& operation : runner.state().record.operations()) {
+                   if (asked.all() || core::IsOpen(operation))
+                     *response.add_operations() = operation;
+                 }
+                 return response;
+               });
   };
-  handlers.list_backups = [with_group](const v1::ListBackupsRequest& request, operators::Done<v1::ListBackupsResponse> done) {
-    with_group(request, std::move(done), [](const v1::ListBackupsRequest&, const GroupRunner& runner) {
-      v1::ListBackupsResponse response;
-      *response.mutable_backups() = runner.state().record.backups();
-      return response;
-    });
+  handlers.list_backups = [with_group](const v1::ListBackupsRequest& request,
+                                       operators::Done<v1::ListBackupsResponse> done) {
+    with_group(request, std::move(done),
+               [](const v1::ListBackupsRequest&, const GroupRunner& runner) {
+                 v1::ListBackupsResponse response;
+                 *response.mutable_backups() = runner.state().record.backups();
+                 return response;
+               });
   };
-  handlers.sync_diff = [this](const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiffResponse> done) {
+  handlers.sync_diff = [this](const v1::SyncDiffRequest& request,
+                              operators::Done<v1::SyncDiffResponse> done) {
     mailbox_.Put([this, request, done = std::move(done)] { Diff(request, done); });
   };
-  handlers.give_order = [this](const v1::OrderRequest& request, const std::string& who, operators::Done<v1::OrderResponse> done) {
+  handlers.give_order = [this](const v1::OrderRequest& request, const std::string& who,
+                               operators::Done<v1::OrderResponse> done) {
     mailbox_.Put([this, request, who, done = std::move(done)] { Order(request, who, done); });
   };
   return handlers;
@@ -635,14 +685,16 @@ metrics::Snapshot Loop::Snapshot() {
     snapshot.groups = {status.groups().begin(), status.groups().end()};
     promise->set_value(std::move(snapshot));
   });
-  const bool fresh = future.wait_for(absl::ToChronoMilliseconds(kSnapshotWait)) == std::future_status::ready;
+  const bool fresh =
+      future.wait_for(absl::ToChronoMilliseconds(kSnapshotWait)) == std::future_status::ready;
   MutexLock lock(snapshot_mutex_);
   if (fresh) snapshot_ = future.get();
   metrics::Snapshot result = snapshot_;
   if (intake_ != nullptr) {
     result.agents = intake_->Agents();
     for (const intake::AgentCounters& counter : intake_->Counters()) {
-      result.agent_counters.push_back({counter.probe_region, counter.agent, counter.kind, counter.count});
+      result.agent_counters.push_back(
+          {counter.probe_region, counter.agent, counter.kind, counter.count});
     }
   }
   result.mailbox_size = mailbox_.size();
@@ -653,7 +705,9 @@ metrics::Snapshot Loop::Snapshot() {
 
 }  // namespace
 
-std::unique_ptr<ControlLoop> ControlLoop::Create(ControlLoopOptions options) { return std::make_unique<Loop>(std::move(options)); }
+std::unique_ptr<ControlLoop> ControlLoop::Create(ControlLoopOptions options) {
+  return std::make_unique<Loop>(std::move(options));
+}
 
 const std::vector<std::string>& NotBuiltYet() {
   static const auto* const kFeatures = new std::vector<std::string>{

@@ -29,8 +29,9 @@ struct ControlLoopOptions {
   metrics::Metrics* metrics = nullptr;
 };
 
-// The imperative shell (design.md §3): gRPC's threads and the lanes put what happened into a bounded mailbox; one thread
-// gives it to the core of each group, makes records durable, and only then releases commands that change the world.
+// The imperative shell (design.md §3): gRPC's threads and the lanes put what happened into a
+// bounded mailbox; one thread gives it to the core of each group, makes records durable, and only
+// then releases commands that change the world.
 //
 //   intake ─▶ mailbox ─▶ core thread ─▶ store lane   (records, newest wins)
 //                ▲            ├───────▶ traffic lane (reads and switches, warm)
@@ -42,13 +43,15 @@ class ControlLoop {
 
   // Thread-safe; false when the mailbox is full.
   virtual bool Receive(intake::AgentInput input) = 0;
-  // Begins to lead: loads every group's record and raises its term. `intake` outlives the loop's last call of it.
+  // Begins to lead: loads every group's record and raises its term. `intake` outlives the loop's
+  // last call of it.
   virtual void Start(intake::Intake* intake) = 0;
   // Ends every thread. No call of intake or metrics afterwards. Called by the destructor too.
   virtual void Stop() = 0;
 
-  // A new configuration; settings.azure must equal the old one. `done` is called once: OK when it is in force, else why it
-  // was refused as a whole (a name bound to another service, the active service removed).
+  // A new configuration; settings.azure must equal the old one. `done` is called once: OK when it
+  // is in force, else why it was refused as a whole (a name bound to another service, the active
+  // service removed).
   virtual void Reconfigure(Settings settings, std::function<void(absl::Status)> done) = 0;
   // Shown in the status until the next reload; empty = none.
   virtual void SetConfigError(std::string error) = 0;

@@ -16,22 +16,26 @@ bool HoldsAny(const core::Command& command) {
 }
 
 void WriteNote(const std::string& group, const core::Note& note) {
-  const LogLevel level = note.severity >= 2 ? LogLevel::kError : note.severity == 1 ? LogLevel::kWarning : LogLevel::kInfo;
-  Log(level, "group", {{"failover_group", group}, {"event", note.text}, {"reference", note.reference}});
+  const LogLevel level = note.severity >= 2   ? LogLevel::kError
+                         : note.severity == 1 ? LogLevel::kWarning
+                                              : LogLevel::kInfo;
+  Log(level, "group",
+      {{"failover_group", group}, {"event", note.text}, {"reference", note.reference}});
 }
 
 }  // namespace
 
 bool IsHeld(const core::Command& command) {
   if (const auto* reply = std::get_if<core::Reply>(&command)) return reply->ok;
-  return HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation, core::WriteManifest, core::WriteFence,
-                  core::SetEndpoint>(command);
+  return HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation, core::WriteManifest,
+                  core::WriteFence, core::SetEndpoint>(command);
 }
 
 bool GroupRunner::Quiet() const {
   if (core::IsOpen(state_.record.failover()) || !held_.empty() || !orders_.empty()) return false;
   for (const v1::Operation& operation : state_.record.operations()) {
-    if (core::IsOpen(operation) && operation.state() != v1::OPERATION_STATE_NEEDS_OPERATOR) return false;
+    if (core::IsOpen(operation) && operation.state() != v1::OPERATION_STATE_NEEDS_OPERATOR)
+      return false;
   }
   return true;
 }
@@ -45,7 +49,9 @@ void GroupRunner::DropHeld() {
   held_.clear();
   for (auto& [id, done] : orders_) {
     v1::OrderResponse response;
-    response.set_text("this controller lost the group's state before the order was durable; look at the status, then order again");
+    response.set_text(
+        "this controller lost the group's state before the order was durable; look at the status, "
+        "then order again");
     done(std::move(response));
   }
   orders_.clear();
@@ -68,7 +74,8 @@ void GroupRunner::Handle(const core::Event& event, Now now) {
   const v1::Failover& failover = state_.record.failover();
   if (failover.id() != decided_failover_) {
     decided_failover_ = failover.id();
-    decided_at_ = std::holds_alternative<core::ProbeResults>(event) ? std::optional(now.steady) : std::nullopt;
+    decided_at_ = std::holds_alternative<core::ProbeResults>(event) ? std::optional(now.steady)
+                                                                    : std::nullopt;
   }
   if (commands.persist) {
     store::SealHistory(state_.record);
@@ -105,7 +112,8 @@ void GroupRunner::CarryOut(const core::Command& command) {
     return done(std::move(response));
   }
   std::optional<SteadyTime> decided;
-  if (const auto* set = std::get_if<core::SetEndpoint>(&command); set != nullptr && set->enabled) decided = std::exchange(decided_at_, std::nullopt);
+  if (const auto* set = std::get_if<core::SetEndpoint>(&command); set != nullptr && set->enabled)
+    decided = std::exchange(decided_at_, std::nullopt);
   outlets_.carry_out(*this, command, decided);
 }
 

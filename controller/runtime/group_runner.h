@@ -16,17 +16,22 @@
 
 namespace failover::runtime {
 
-// One failover group in the core thread: its configuration, its state, and commands that wait until what they
-// follow from is durable. Used by the core thread alone.
+// One failover group in the core thread: its configuration, its state, and commands that wait until
+// what they follow from is durable. Used by the core thread alone.
 class GroupRunner {
  public:
   // Where commands go once they may leave.
   struct Outlets {
-    std::function<void(const std::string& group, std::shared_ptr<v1::GroupRecord>, uint64_t version)> save;
-    // `decided`: for the enable request of an unattended failover, when the vote that decided it was received.
-    std::function<void(const GroupRunner&, const core::Command&, std::optional<SteadyTime> decided)> carry_out;
+    std::function<void(const std::string& group, std::shared_ptr<v1::GroupRecord>,
+                       uint64_t version)>
+        save;
+    // `decided`: for the enable request of an unattended failover, when the vote that decided it
+    // was received.
+    std::function<void(const GroupRunner&, const core::Command&, std::optional<SteadyTime> decided)>
+        carry_out;
   };
-  // `life`: of no other runner of this process, since answers to an earlier one's calls bear the same numbers.
+  // `life`: of no other runner of this process, since answers to an earlier one's calls bear the
+  // same numbers.
   GroupRunner(GroupSettings settings, Outlets outlets, uint64_t life)
       : settings_(std::move(settings)), outlets_(std::move(outlets)), life_(life) {}
 
@@ -35,7 +40,8 @@ class GroupRunner {
   const GroupSettings& settings() const { return settings_; }
   const core::GroupState& state() const { return state_; }
   SteadyTime wake() const { return wake_; }
-  // Why the group cannot be worked on (its record is corrupt, newer, or bound otherwise); empty = it can.
+  // Why the group cannot be worked on (its record is corrupt, newer, or bound otherwise); empty =
+  // it can.
   const std::string& broken() const { return broken_; }
   void SetBroken(std::string why);
   bool leading() const { return state_.observed.leading; }

@@ -34,7 +34,9 @@ void Lane::Run(std::stop_token stop, bool spared) ABSL_NO_THREAD_SAFETY_ANALYSIS
     Job job;
     {
       std::unique_lock<Mutex> lock(mutex_);
-      const auto ready = [this, spared] { return !jobs_.empty() && (!spared || jobs_.begin()->first.first < kLong); };
+      const auto ready = [this, spared] {
+        return !jobs_.empty() && (!spared || jobs_.begin()->first.first < kLong);
+      };
       changed_.wait_for(lock, stop, idle, ready);
       if (stop.stop_requested()) return;
       if (ready()) {

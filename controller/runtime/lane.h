@@ -17,10 +17,11 @@
 
 namespace failover::runtime {
 
-// A queue of work for Azure with its own threads and connections (design.md §3): no lane waits for another.
-// Jobs of a lower `priority` go first; equal ones in their order. Those of kLong and above read hundreds of entities
-// one after the other: of several threads one never takes them, so that a poll or a restore's request waits for none.
-// Bounded by its senders: the core has one call of each purpose in flight, the operator service limits its own.
+// A queue of work for Azure with its own threads and connections (design.md §3): no lane waits for
+// another. Jobs of a lower `priority` go first; equal ones in their order. Those of kLong and above
+// read hundreds of entities one after the other: of several threads one never takes them, so that a
+// poll or a restore's request waits for none. Bounded by its senders: the core has one call of each
+// purpose in flight, the operator service limits its own.
 class Lane {
  public:
   static constexpr int kLong = 3;

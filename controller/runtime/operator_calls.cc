@@ -21,8 +21,9 @@ absl::StatusOr<core::OrderBody> BodyOf(const v1::OrderRequest& request) {
     case v1::OrderRequest::kSyncThaw:
       return core::OrderFreeze{false};
     case v1::OrderRequest::kFailover:
-      return core::OrderFailover{request.failover().to(),
-                                 {request.failover().force().begin(), request.failover().force().end()}};
+      return core::OrderFailover{
+          request.failover().to(),
+          {request.failover().force().begin(), request.failover().force().end()}};
     case v1::OrderRequest::kApprove:
       return core::OrderApprove{request.approve().id(), true};
     case v1::OrderRequest::kDeny:
@@ -32,9 +33,11 @@ absl::StatusOr<core::OrderBody> BodyOf(const v1::OrderRequest& request) {
     case v1::OrderRequest::kAdopt:
       return core::OrderAdopt{request.adopt().service()};
     case v1::OrderRequest::kPause: {
-      if (request.pause().for_ms() < 0) return absl::InvalidArgumentError("found a negative pause; allowed: more than 0s, or none");
+      if (request.pause().for_ms() < 0)
+        return absl::InvalidArgumentError("found a negative pause; allowed: more than 0s, or none");
       const bool bounded = request.pause().for_ms() > 0;
-      return core::OrderPause{true, bounded ? absl::Milliseconds(request.pause().for_ms()) : absl::InfiniteDuration()};
+      return core::OrderPause{
+          true, bounded ? absl::Milliseconds(request.pause().for_ms()) : absl::InfiniteDuration()};
     }
     case v1::OrderRequest::kResume:
       return core::OrderPause{false};
@@ -50,7 +53,8 @@ absl::StatusOr<core::OrderBody> BodyOf(const v1::OrderRequest& request) {
 
 absl::StatusOr<core::Order> ToOrder(const v1::OrderRequest& request, const std::string& who) {
   if (request.reason().size() > kMaxReason) {
-    return absl::InvalidArgumentError(absl::StrCat("found a reason of ", request.reason().size(), " bytes; allowed: at most ", kMaxReason));
+    return absl::InvalidArgumentError(absl::StrCat("found a reason of ", request.reason().size(),
+                                                   " bytes; allowed: at most ", kMaxReason));
   }
   absl::StatusOr<core::OrderBody> body = BodyOf(request);
   if (!body.ok()) return body.status();
@@ -63,12 +67,15 @@ absl::StatusOr<core::Order> ToOrder(const v1::OrderRequest& request, const std::
 }
 
 std::string VerbOf(const v1::OrderRequest& request) {
-  const google::protobuf::OneofDescriptor* oneof = v1::OrderRequest::descriptor()->FindOneofByName("order");
-  const google::protobuf::FieldDescriptor* field = v1::OrderRequest::GetReflection()->GetOneofFieldDescriptor(request, oneof);
+  const google::protobuf::OneofDescriptor* oneof =
+      v1::OrderRequest::descriptor()->FindOneofByName("order");
+  const google::protobuf::FieldDescriptor* field =
+      v1::OrderRequest::GetReflection()->GetOneofFieldDescriptor(request, oneof);
   return field == nullptr ? "none" : field->name();
 }
 
-v1::ListAgentsResponse AgentsOf(const std::vector<std::string>& probe_regions, const std::vector<v1::AgentInfo>& known) {
+v1::ListAgentsResponse AgentsOf(const std::vector<std::string>& probe_regions,
+                                const std::vector<v1::AgentInfo>& known) {
   v1::ListAgentsResponse response;
   for (const std::string& region : probe_regions) {
     bool found = false;
@@ -82,8 +89,8 @@ v1::ListAgentsResponse AgentsOf(const std::vector<std::string>& probe_regions, c
   return response;
 }
 
-v1::SyncDiffResponse DiffOf(const std::string& active, const core::Entities& on_active, const std::string& standby,
-                            const core::Entities& on_standby) {
+v1::SyncDiffResponse DiffOf(const std::string& active, const core::Entities& on_active,
+                            const std::string& standby, const core::Entities& on_standby) {
   v1::SyncDiffResponse response;
   response.set_active(active);
   response.set_standby(standby);

@@ -20,11 +20,12 @@ absl::StatusOr<core::Order> ToOrder(const v1::OrderRequest& request, const std::
 std::string VerbOf(const v1::OrderRequest& request);
 
 // Agents of the given probe regions, and one line for every region that has none; sorted.
-v1::ListAgentsResponse AgentsOf(const std::vector<std::string>& probe_regions, const std::vector<v1::AgentInfo>& known);
+v1::ListAgentsResponse AgentsOf(const std::vector<std::string>& probe_regions,
+                                const std::vector<v1::AgentInfo>& known);
 
 // What differs between the two services' entities now.
-v1::SyncDiffResponse DiffOf(const std::string& active, const core::Entities& on_active, const std::string& standby,
-                            const core::Entities& on_standby);
+v1::SyncDiffResponse DiffOf(const std::string& active, const core::Entities& on_active,
+                            const std::string& standby, const core::Entities& on_standby);
 
 }  // namespace failover::runtime
 

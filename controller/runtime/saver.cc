@@ -16,12 +16,19 @@ namespace {
 
 constexpr absl::Duration kRetry = absl::Seconds(1);
 
-std::string StageName(absl::string_view prefix, absl::string_view enum_prefix, absl::string_view value) {
+std::string StageName(absl::string_view prefix, absl::string_view enum_prefix,
+                      absl::string_view value) {
   return absl::StrCat(prefix, absl::AsciiStrToLower(absl::StripPrefix(value, enum_prefix)));
 }
-std::string NameOf(v1::SyncStage stage) { return StageName("sync.", "SYNC_STAGE_", v1::SyncStage_Name(stage)); }
-std::string NameOf(v1::RestoreStage stage) { return StageName("restore.", "RESTORE_STAGE_", v1::RestoreStage_Name(stage)); }
-std::string NameOf(v1::FailoverStage stage) { return StageName("failover.", "FAILOVER_STAGE_", v1::FailoverStage_Name(stage)); }
+std::string NameOf(v1::SyncStage stage) {
+  return StageName("sync.", "SYNC_STAGE_", v1::SyncStage_Name(stage));
+}
+std::string NameOf(v1::RestoreStage stage) {
+  return StageName("restore.", "RESTORE_STAGE_", v1::RestoreStage_Name(stage));
+}
+std::string NameOf(v1::FailoverStage stage) {
+  return StageName("failover.", "FAILOVER_STAGE_", v1::FailoverStage_Name(stage));
+}
 
 }  // namespace
 
@@ -32,7 +39,8 @@ std::vector<std::string> StagesOf(const v1::GroupRecord& record) {
   }
   for (const v1::RestoreTarget& target : record.sync_run().targets()) {
     if (target.stage() == v1::RESTORE_STAGE_UNSPECIFIED) continue;
-    stages.push_back(absl::StrCat(record.sync_run().id(), " ", target.service(), "/", NameOf(target.stage())));
+    stages.push_back(
+        absl::StrCat(record.sync_run().id(), " ", target.service(), "/", NameOf(target.stage())));
   }
   if (record.failover().stage() != v1::FAILOVER_STAGE_UNSPECIFIED) {
     stages.push_back(absl::StrCat(record.failover().id(), "/", NameOf(record.failover().stage())));
@@ -46,8 +54,10 @@ std::vector<std::string> StageCrashPoints() {
     names.push_back(absl::StrCat(stage, ".before"));
     names.push_back(absl::StrCat(stage, ".after"));
   };
-  for (int i = v1::SYNC_STAGE_PREFLIGHT; i <= v1::SYNC_STAGE_FAILED; ++i) add(NameOf(static_cast<v1::SyncStage>(i)));
-  for (int i = v1::RESTORE_STAGE_WAITING; i <= v1::RESTORE_STAGE_SKIPPED; ++i) add(NameOf(static_cast<v1::RestoreStage>(i)));
+  for (int i = v1::SYNC_STAGE_PREFLIGHT; i <= v1::SYNC_STAGE_FAILED; ++i)
+    add(NameOf(static_cast<v1::SyncStage>(i)));
+  for (int i = v1::RESTORE_STAGE_WAITING; i <= v1::RESTORE_STAGE_SKIPPED; ++i)
+    add(NameOf(static_cast<v1::RestoreStage>(i)));
   for (int i = v1::FAILOVER_STAGE_DECIDED; i <= v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN; ++i) {
     add(NameOf(static_cast<v1::FailoverStage>(i)));
   }
@@ -55,27 +65,33 @@ std::vector<std::string> StageCrashPoints() {
 }
 
 Saver::Saver(store::Store& store, Clock& clock, SaverEvents events)
-    : store_(store), clock_(clock), events_(std::move(events)), thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
+    : store_(store),
+      clock_(clock),
+      events_(std::move(events)),
+      thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
 
 Saver::~Saver() {
   thread_.request_stop();
   thread_.join();
 }
 
-void Saver::Begin(std::string group, v1::GroupRecord fresh, std::function<std::string(const v1::GroupRecord&)> problem,
+void Saver::Begin(std::string group, v1::GroupRecord fresh,
+                  std::function<std::string(const v1::GroupRecord&)> problem,
                   std::function<void(absl::StatusOr<v1::GroupRecord>)> done) {
   {
     MutexLock lock(mutex_);
     pending_.erase(group);
     retry_.erase(group);
     ++lives_[group];
-    begins_.push_back([this, group = std::move(group), fresh = std::move(fresh), problem = std::move(problem),
+    begins_.push_back([this, group = std::move(group), fresh = std::move(fresh),
+                       problem = std::move(problem),
                        done = std::move(done)] { done(Raise(group, fresh, problem)); });
   }
   changed_.notify_one();
 }
 
-void Saver::Save(const std::string& group, std::shared_ptr<v1::GroupRecord> record, uint64_t version) {
+void Saver::Save(const std::string& group, std::shared_ptr<v1::GroupRecord> record,
+                 uint64_t version) {
   {
     MutexLock lock(mutex_);
     pending_[group] = {std::move(record), version, lives_[group]};
@@ -83,8 +99,9 @@ void Saver::Save(const std::string& group, std::shared_ptr<v1::GroupRecord> reco
   changed_.notify_one();
 }
 
-absl::StatusOr<v1::GroupRecord> Saver::Raise(const std::string& group, const v1::GroupRecord& fresh,
-                                             const std::function<std::string(const v1::GroupRecord&)>& problem) {
+absl::StatusOr<v1::GroupRecord> Saver::Raise(
+    const std::string& group, const v1::GroupRecord& fresh,
+    const std::function<std::string(const v1::GroupRecord&)>& problem) {
   RETURN_IF_ERROR(store_.Healthy());
   absl::StatusOr<store::Versioned> loaded = store_.Load(group);
   store::Versioned found;
@@ -95,7 +112,8 @@ absl::StatusOr<v1::GroupRecord> Saver::Raise(const std::string& group, const v1:
   } else {
     return loaded.status();
   }
-  if (std::string why = problem(found.record); !why.empty()) return absl::FailedPreconditionError(why);
+  if (std::string why = problem(found.record); !why.empty())
+    return absl::FailedPreconditionError(why);
   found.record.set_term(found.record.term() + 1);
   ASSIGN_OR_RETURN(stored_[group], store_.Save(found.record, found.version));
   stages_[group] = StagesOf(found.record);
@@ -106,7 +124,8 @@ void Saver::Write(const std::string& group, Pending pending) {
   std::vector<std::string> stages = StagesOf(*pending.record), reached;
   const std::vector<std::string>& before = stages_[group];
   for (const std::string& stage : stages) {
-    if (std::find(before.begin(), before.end(), stage) == before.end()) reached.push_back(stage.substr(stage.find('/') + 1));
+    if (std::find(before.begin(), before.end(), stage) == before.end())
+      reached.push_back(stage.substr(stage.find('/') + 1));
   }
   for (const std::string& stage : reached) CrashPoint(absl::StrCat(stage, ".before"));
   const SteadyTime begun = clock_.Steady();
@@ -115,7 +134,8 @@ void Saver::Write(const std::string& group, Pending pending) {
   if (status.ok()) {
     stored_[group] = *version;
     stages_[group] = std::move(stages);
-    status = store_.Healthy();  // what is released by this write leaves only under a lock that is still ours
+    status = store_.Healthy();  // what is released by this write leaves only under a lock that is
+                                // still ours
   }
   if (status.ok()) {
     for (const std::string& stage : reached) CrashPoint(absl::StrCat(stage, ".after"));
@@ -128,7 +148,8 @@ void Saver::Write(const std::string& group, Pending pending) {
   }
   {
     MutexLock lock(mutex_);
-    if (lives_[group] != pending.life) return;  // it is being loaded again: this record is nobody's any more
+    if (lives_[group] != pending.life)
+      return;  // it is being loaded again: this record is nobody's any more
     pending_.try_emplace(group, std::move(pending));
     retry_[group] = clock_.Steady() + kRetry;
   }
@@ -161,10 +182,12 @@ void Saver::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
       }
       if (!work.has_value() && !begin) {
         if (last) return;
-        const auto wait = retry_.empty() ? std::chrono::milliseconds(3600000) : std::chrono::milliseconds(200);
+        const auto wait =
+            retry_.empty() ? std::chrono::milliseconds(3600000) : std::chrono::milliseconds(200);
         changed_.wait_for(lock, stop, wait, [this] {
-          return !begins_.empty() || std::any_of(pending_.begin(), pending_.end(),
-                                                 [this](const auto& p) { return !retry_.contains(p.first); });
+          return !begins_.empty() ||
+                 std::any_of(pending_.begin(), pending_.end(),
+                             [this](const auto& p) { return !retry_.contains(p.first); });
         });
         continue;
       }
@@ -172,7 +195,9 @@ void Saver::Run(std::stop_token stop) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (work.has_value()) {
       if (stop.stop_requested()) {
         absl::StatusOr<std::string> version = store_.Save(*work->record, stored_[group]);
-        if (!version.ok()) LogError("the last state was not stored", {{"failover_group", group}, {"error", version.status()}});
+        if (!version.ok())
+          LogError("the last state was not stored",
+                   {{"failover_group", group}, {"error", version.status()}});
       } else {
         Write(group, *std::move(work));
       }

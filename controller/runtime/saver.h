@@ -33,16 +33,19 @@ struct SaverEvents {
   std::function<void(const std::string& group)> overtaken;
 };
 
-// The store lane: the only user of the store. Only a group's newest record waits; versions in between are skipped.
-// Crash points: each sync and failover stage, before and after it is durable (see StageCrashPoints).
+// The store lane: the only user of the store. Only a group's newest record waits; versions in
+// between are skipped. Crash points: each sync and failover stage, before and after it is durable
+// (see StageCrashPoints).
 class Saver {
  public:
   Saver(store::Store& store, Clock& clock, SaverEvents events);
   ~Saver();  // writes what waits, once, and ends
 
-  // Loads the group's record, or takes `fresh` when there is none, checks it with `problem` (empty = fine), raises its term by
-  // compare-and-swap and calls `done` with it, durable. Errors: those of the store, or FailedPrecondition with the problem's text.
-  void Begin(std::string group, v1::GroupRecord fresh, std::function<std::string(const v1::GroupRecord&)> problem,
+  // Loads the group's record, or takes `fresh` when there is none, checks it with `problem` (empty
+  // = fine), raises its term by compare-and-swap and calls `done` with it, durable. Errors: those
+  // of the store, or FailedPrecondition with the problem's text.
+  void Begin(std::string group, v1::GroupRecord fresh,
+             std::function<std::string(const v1::GroupRecord&)> problem,
              std::function<void(absl::StatusOr<v1::GroupRecord>)> done);
   void Save(const std::string& group, std::shared_ptr<v1::GroupRecord> record, uint64_t version);
 
@@ -53,29 +56,33 @@ class Saver {
     uint64_t life = 0;  // Begin calls of the group when it was given
   };
   void Run(std::stop_token stop);
-  absl::StatusOr<v1::GroupRecord> Raise(const std::string& group, const v1::GroupRecord& fresh,
-                                        const std::function<std::string(const v1::GroupRecord&)>& problem);
+  absl::StatusOr<v1::GroupRecord> Raise(
+      const std::string& group, const v1::GroupRecord& fresh,
+      const std::function<std::string(const v1::GroupRecord&)>& problem);
   void Write(const std::string& group, Pending pending);
 
   store::Store& store_;
   Clock& clock_;
   const SaverEvents events_;
   // Of the thread alone.
-  std::map<std::string, std::string> stored_;                  // group → version in the store
-  std::map<std::string, std::vector<std::string>> stages_;     // group → crash-point names of the stored stages
-  std::string served_;                                         // the group written last: the others come first
+  std::map<std::string, std::string> stored_;  // group → version in the store
+  std::map<std::string, std::vector<std::string>>
+      stages_;          // group → crash-point names of the stored stages
+  std::string served_;  // the group written last: the others come first
 
   Mutex mutex_;
   std::condition_variable_any changed_;
   std::map<std::string, Pending> pending_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> lives_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, SteadyTime> retry_ ABSL_GUARDED_BY(mutex_);  // groups whose last write failed
+  std::map<std::string, SteadyTime> retry_
+      ABSL_GUARDED_BY(mutex_);  // groups whose last write failed
   std::deque<std::function<void()>> begins_ ABSL_GUARDED_BY(mutex_);
   std::jthread thread_;  // last
 };
 
-// Names of the stages of a record that are crash points: "sync.backup", "restore.fence", "failover.enabling" …; each is passed
-// as NAME.before just before, and NAME.after just after, the record that reaches it is durable.
+// Names of the stages of a record that are crash points: "sync.backup", "restore.fence",
+// "failover.enabling" …; each is passed as NAME.before just before, and NAME.after just after, the
+// record that reaches it is durable.
 std::vector<std::string> StagesOf(const v1::GroupRecord& record);
 std::vector<std::string> StageCrashPoints();
 

@@ -22,7 +22,8 @@ constexpr absl::string_view kSuffix = ".state";
 constexpr size_t kMaxFileName = 200;  // NAME_MAX is 255; the temporary file's suffix fits too
 
 std::string BareHeader(const FileHeader& header) {
-  return absl::StrCat(kMagic, " schema=", header.schema, " write=", header.write, " bytes=", header.bytes);
+  return absl::StrCat(kMagic, " schema=", header.schema, " write=", header.write,
+                      " bytes=", header.bytes);
 }
 
 std::string Checksum(const FileHeader& header, absl::string_view json) {
@@ -30,14 +31,16 @@ std::string Checksum(const FileHeader& header, absl::string_view json) {
 }
 
 absl::Status Corrupt(const std::string& path, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(
-      "state file ", path, " is corrupt: ", what,
-      "; it is kept untouched. Put a good copy in its place, or move it away and give the roles by `failoverctl adopt`"));
+  return absl::DataLossError(
+      absl::StrCat("state file ", path, " is corrupt: ", what,
+                   "; it is kept untouched. Put a good copy in its place, or move it away and give "
+                   "the roles by `failoverctl adopt`"));
 }
 
 absl::Status Newer(const std::string& path, absl::string_view what) {
-  return absl::FailedPreconditionError(absl::StrCat("state file ", path, " was written by a newer version: ", what,
-                                                    "; it is kept untouched. Start that version or a later one"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("state file ", path, " was written by a newer version: ", what,
+                   "; it is kept untouched. Start that version or a later one"));
 }
 
 template <typename Number>
@@ -57,14 +60,16 @@ absl::StatusOr<FileHeader> ParseHeader(absl::string_view text, const std::string
   const std::vector<absl::string_view> fields = absl::StrSplit(text.substr(0, end), ' ');
   FileHeader header;
   if (fields[0] != kMagic || fields.size() < 2 || !TakeField(fields[1], "schema", header.schema)) {
-    return Corrupt(path, absl::StrCat("its first line does not begin with \"", kMagic, " schema=\""));
+    return Corrupt(path,
+                   absl::StrCat("its first line does not begin with \"", kMagic, " schema=\""));
   }
   if (header.schema > kSchemaVersion) {
     return Newer(path, absl::StrCat("schema ", header.schema, ", this one knows ", kSchemaVersion));
   }
   absl::string_view sha = fields.back();
   if (fields.size() != 5 || header.schema < 1 || !TakeField(fields[2], "write", header.write) ||
-      !TakeField(fields[3], "bytes", header.bytes) || !absl::ConsumePrefix(&sha, "sha256=") || sha.size() != 64) {
+      !TakeField(fields[3], "bytes", header.bytes) || !absl::ConsumePrefix(&sha, "sha256=") ||
+      sha.size() != 64) {
     return Corrupt(path, "its first line is malformed");
   }
   header.sha256 = std::string(sha);
@@ -72,37 +77,46 @@ absl::StatusOr<FileHeader> ParseHeader(absl::string_view text, const std::string
   return header;
 }
 
-absl::StatusOr<Versioned> DecodeFile(absl::string_view text, const std::string& group, const std::string& path) {
+absl::StatusOr<Versioned> DecodeFile(absl::string_view text, const std::string& group,
+                                     const std::string& path) {
   ASSIGN_OR_RETURN(const FileHeader header, ParseHeader(text, path));
   const absl::string_view json = text.substr(header.size);
   if (json.size() < header.bytes) {
-    return Corrupt(path, absl::StrCat("it is truncated: ", json.size(), " of ", header.bytes, " bytes"));
+    return Corrupt(path,
+                   absl::StrCat("it is truncated: ", json.size(), " of ", header.bytes, " bytes"));
   }
   if (json.size() > header.bytes) {
     return Corrupt(path, absl::StrCat(json.size() - header.bytes, " bytes follow its end"));
   }
   const std::string found = Checksum(header, json);
   if (found != header.sha256) {
-    return Corrupt(path, absl::StrCat("its checksum is ", found, ", its header says ", header.sha256));
+    return Corrupt(path,
+                   absl::StrCat("its checksum is ", found, ", its header says ", header.sha256));
   }
   Versioned result;
   result.version = header.Version();
-  // The checksum is right, so this is what was written, by somebody who knows fields that we do not.
-  const auto parsed = google::protobuf::util::JsonStringToMessage(std::string(json), &result.record);
-  if (!parsed.ok()) return Newer(path, absl::string_view(parsed.message().data(), parsed.message().size()));
+  // The checksum is right, so this is what was written, by somebody who knows fields that we do
+  // not.
+  const auto parsed =
+      google::protobuf::util::JsonStringToMessage(std::string(json), &result.record);
+  if (!parsed.ok())
+    return Newer(path, absl::string_view(parsed.message().data(), parsed.message().size()));
   if (result.record.name() != group) {
-    return Corrupt(path, absl::StrCat("it holds the group \"", absl::CHexEscape(result.record.name()), "\", expected \"",
-                                      absl::CHexEscape(group), "\""));
+    return Corrupt(path,
+                   absl::StrCat("it holds the group \"", absl::CHexEscape(result.record.name()),
+                                "\", expected \"", absl::CHexEscape(group), "\""));
   }
   return result;
 }
 
-absl::StatusOr<std::string> EncodeFile(const v1::GroupRecord& record, uint64_t write, FileHeader& header) {
+absl::StatusOr<std::string> EncodeFile(const v1::GroupRecord& record, uint64_t write,
+                                       FileHeader& header) {
   std::string json;
   const auto printed = google::protobuf::util::MessageToJsonString(record, &json);
   if (!printed.ok()) {
-    return absl::InternalError(absl::StrCat("the record of ", record.name(), " cannot be written as JSON: ",
-                                            absl::string_view(printed.message().data(), printed.message().size())));
+    return absl::InternalError(
+        absl::StrCat("the record of ", record.name(), " cannot be written as JSON: ",
+                     absl::string_view(printed.message().data(), printed.message().size())));
   }
   json.push_back('\n');
   header = {record.schema_version(), write, json.size(), "", 0};

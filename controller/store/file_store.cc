@@ -25,7 +25,8 @@ namespace {
 
 constexpr char kLockName[] = "lock";
 constexpr absl::string_view kTemporary = ".tmp";
-constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;  // a FIFO must not hang us
+constexpr int kReadFlags =
+    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;  // a FIFO must not hang us
 
 class Descriptor {
  public:
@@ -47,10 +48,13 @@ class Descriptor {
 
 // Of errno as it is now.
 absl::Status Failed(absl::string_view doing, const std::string& path) {
-  return absl::UnavailableError(absl::StrCat("cannot ", doing, " ", path, ": ", std::strerror(errno)));
+  return absl::UnavailableError(
+      absl::StrCat("cannot ", doing, " ", path, ": ", std::strerror(errno)));
 }
 
-bool SameFile(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+bool SameFile(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
 absl::Status WriteAll(int fd, absl::string_view text, const std::string& path) {
   while (!text.empty()) {
@@ -82,17 +86,21 @@ absl::StatusOr<Descriptor> OpenDirectory(const std::string& path) {
   for (size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end + 1);
     made = path.substr(0, end);
-    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST && errno != EROFS) return Failed("create directory", made);
+    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST && errno != EROFS)
+      return Failed("create directory", made);
   }
   Descriptor directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.ok()) return directory;
-  if (errno == ENOTDIR) return absl::InvalidArgumentError(absl::StrCat("state directory ", path, " is not a directory"));
+  if (errno == ENOTDIR)
+    return absl::InvalidArgumentError(
+        absl::StrCat("state directory ", path, " is not a directory"));
   return Failed("open state directory", path);
 }
 
 class FileStore : public Store {
  public:
-  FileStore(std::string path, Descriptor directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+  FileStore(std::string path, Descriptor directory)
+      : path_(std::move(path)), directory_(std::move(directory)) {}
 
   absl::Status Lock();
   absl::Status RemoveLeftovers();
@@ -114,8 +122,8 @@ class FileStore : public Store {
   const std::string path_;
   Descriptor directory_, lock_;
   absl::Status lost_;  // why the lock was lost; never OK again
-  // A write that failed after its file perhaps came into place: a further try from the same base may
-  // replace either version, since nobody else can have written them.
+  // A write that failed after its file perhaps came into place: a further try from the same base
+  // may replace either version, since nobody else can have written them.
   struct Unconfirmed {
     std::string base, before, after;
   };
@@ -124,14 +132,16 @@ class FileStore : public Store {
 
 absl::Status FileStore::Lock() {
   const std::string path = PathOf(kLockName);
-  lock_ = Descriptor(openat(directory_.get(), kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  lock_ = Descriptor(
+      openat(directory_.get(), kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock_.ok()) return Failed("open", path);
   if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return Failed("lock", path);
     const absl::StatusOr<std::string> holder = ReadFrom(lock_.get(), 64, path);
     return absl::UnavailableError(absl::StrCat(
         "state directory ", path_, " is in use by another process (",
-        holder.ok() && !holder->empty() ? absl::CHexEscape(absl::StripSuffix(*holder, "\n")) : "unknown",
+        holder.ok() && !holder->empty() ? absl::CHexEscape(absl::StripSuffix(*holder, "\n"))
+                                        : "unknown",
         "): only one controller may use it"));
   }
   const std::string who = absl::StrCat("pid ", getpid(), "\n");  // for people
@@ -140,18 +150,21 @@ absl::Status FileStore::Lock() {
   return VerifyLock();
 }
 
-// The lock file under the configured path is still the one we hold, and we do hold it: a second open of
-// it must be refused a lock, and asking again through ours must change nothing.
+// The lock file under the configured path is still the one we hold, and we do hold it: a second
+// open of it must be refused a lock, and asking again through ours must change nothing.
 absl::Status FileStore::VerifyLock() const {
-  struct stat ours{}, named{};
+  struct stat ours {
+  }, named{};
   const std::string path = PathOf(kLockName);
   if (fstat(lock_.get(), &ours) != 0) return Failed("stat", path);
   const Descriptor again(open(path.c_str(), kReadFlags));
-  if (!again.ok() && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return Failed("open", path);
+  if (!again.ok() && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+    return Failed("open", path);
   if (!again.ok() || fstat(again.get(), &named) != 0 || !SameFile(ours, named)) {
     return absl::AbortedError(absl::StrCat("the lock ", path, " was removed or replaced"));
   }
-  if (flock(again.get(), LOCK_SH | LOCK_NB) == 0) return absl::AbortedError(absl::StrCat("the lock ", path, " was lost"));
+  if (flock(again.get(), LOCK_SH | LOCK_NB) == 0)
+    return absl::AbortedError(absl::StrCat("the lock ", path, " was lost"));
   if (errno != EWOULDBLOCK) return Failed("verify lock", path);
   if (flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
   if (errno != EWOULDBLOCK) return Failed("verify lock", path);
@@ -162,15 +175,16 @@ absl::Status FileStore::Healthy() {
   if (!lost_.ok()) return lost_;
   const absl::Status lock = VerifyLock();
   if (absl::IsAborted(lock)) {
-    lost_ = absl::UnavailableError(
-        absl::StrCat(lock.message(), ": another controller may have written; restart this one to go on"));
+    lost_ = absl::UnavailableError(absl::StrCat(
+        lock.message(), ": another controller may have written; restart this one to go on"));
     return lost_;
   }
   RETURN_IF_ERROR(lock);
-  struct statvfs system{};
+  struct statvfs system {};
   if (fstatvfs(directory_.get(), &system) != 0) return Failed("stat", path_);
   if ((system.f_flag & ST_RDONLY) != 0) {
-    return absl::UnavailableError(absl::StrCat("the file system of state directory ", path_, " is read-only"));
+    return absl::UnavailableError(
+        absl::StrCat("the file system of state directory ", path_, " is read-only"));
   }
   return absl::OkStatus();
 }
@@ -203,10 +217,13 @@ absl::Status FileStore::RemoveLeftovers() {
 absl::StatusOr<std::string> FileStore::Read(const std::string& file, size_t limit) const {
   const std::string path = PathOf(file);
   const Descriptor fd(openat(directory_.get(), file.c_str(), kReadFlags));
-  if (!fd.ok() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("there is no state file ", path));
-  struct stat info{};
-  if ((!fd.ok() && errno == ELOOP) || (fd.ok() && fstat(fd.get(), &info) == 0 && !S_ISREG(info.st_mode))) {
-    return absl::DataLossError(absl::StrCat("state file ", path, " is not a regular file; it is kept untouched"));
+  if (!fd.ok() && errno == ENOENT)
+    return absl::NotFoundError(absl::StrCat("there is no state file ", path));
+  struct stat info {};
+  if ((!fd.ok() && errno == ELOOP) ||
+      (fd.ok() && fstat(fd.get(), &info) == 0 && !S_ISREG(info.st_mode))) {
+    return absl::DataLossError(
+        absl::StrCat("state file ", path, " is not a regular file; it is kept untouched"));
   }
   if (!fd.ok()) return Failed("open", path);
   return ReadFrom(fd.get(), limit, path);
@@ -214,10 +231,13 @@ absl::StatusOr<std::string> FileStore::Read(const std::string& file, size_t limi
 
 absl::StatusOr<Versioned> FileStore::Load(const std::string& group) {
   const std::string file = FileNameOf(group);
-  if (file.empty()) return absl::NotFoundError(absl::StrCat("no record can be named \"", absl::CHexEscape(group), "\""));
+  if (file.empty())
+    return absl::NotFoundError(
+        absl::StrCat("no record can be named \"", absl::CHexEscape(group), "\""));
   ASSIGN_OR_RETURN(const std::string text, Read(file, kMaxFileBytes + 1));
   if (text.size() > kMaxFileBytes) {
-    return absl::DataLossError(absl::StrCat("state file ", PathOf(file), " is larger than ", kMaxFileBytes,
+    return absl::DataLossError(absl::StrCat("state file ", PathOf(file), " is larger than ",
+                                            kMaxFileBytes,
                                             " bytes: not a state file; it is kept untouched"));
   }
   return DecodeFile(text, group, PathOf(file));
@@ -231,7 +251,8 @@ absl::StatusOr<std::map<std::string, std::string>> FileStore::List() {
     if (group.empty()) continue;
     const absl::StatusOr<std::string> text = Read(file, kMaxHeaderBytes);
     if (!text.ok() && !absl::IsDataLoss(text.status())) return text.status();
-    const absl::StatusOr<FileHeader> header = text.ok() ? ParseHeader(*text, PathOf(file)) : text.status();
+    const absl::StatusOr<FileHeader> header =
+        text.ok() ? ParseHeader(*text, PathOf(file)) : text.status();
     result[group] = header.ok() ? header->Version() : "unreadable";  // Load says why
   }
   return result;
@@ -248,11 +269,13 @@ absl::Status FileStore::Replace(const std::string& file, absl::string_view text,
     const Descriptor fd(openat(directory_.get(), temporary.c_str(),
                                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd.ok()) return Failed("create", PathOf(temporary));
-    if (absl::Status written = WriteAll(fd.get(), text, PathOf(temporary)); !written.ok()) return undo(written);
+    if (absl::Status written = WriteAll(fd.get(), text, PathOf(temporary)); !written.ok())
+      return undo(written);
     if (fsync(fd.get()) != 0) return undo(Failed("fsync", PathOf(temporary)));
   }
   CrashPoint("store.before_rename");
-  if (absl::Status healthy = Healthy(); !healthy.ok()) return undo(healthy);  // writing may have taken long
+  if (absl::Status healthy = Healthy(); !healthy.ok())
+    return undo(healthy);  // writing may have taken long
   renamed = true;
   if (renameat(directory_.get(), temporary.c_str(), directory_.get(), file.c_str()) != 0) {
     return undo(Failed("rename to", PathOf(file)));
@@ -267,11 +290,13 @@ absl::StatusOr<std::string> FileStore::Save(v1::GroupRecord& record, const std::
   const std::string& group = record.name();
   const std::string file = FileNameOf(group);
   if (file.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("a record cannot be named \"", absl::CHexEscape(group), "\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a record cannot be named \"", absl::CHexEscape(group), "\""));
   }
   if (record.schema_version() != kSchemaVersion) {
     return absl::InvalidArgumentError(absl::StrCat("the record of ", group, " has schema version ",
-                                                   record.schema_version(), "; this version writes ", kSchemaVersion));
+                                                   record.schema_version(),
+                                                   "; this version writes ", kSchemaVersion));
   }
   RETURN_IF_ERROR(Healthy());
   FileHeader stored;
@@ -286,9 +311,9 @@ absl::StatusOr<std::string> FileStore::Save(v1::GroupRecord& record, const std::
   const bool ours = open != unconfirmed_.end() && open->second.base == expected &&
                     (open->second.before == found || open->second.after == found);
   if (found != expected && !ours) {
-    return absl::AbortedError(absl::StrCat("state file ", PathOf(file), " was written by somebody else: found version ",
-                                           found.empty() ? "none" : found, ", expected ",
-                                           expected.empty() ? "none" : expected));
+    return absl::AbortedError(absl::StrCat(
+        "state file ", PathOf(file), " was written by somebody else: found version ",
+        found.empty() ? "none" : found, ", expected ", expected.empty() ? "none" : expected));
   }
   SealHistory(record);
   FileHeader header;

@@ -38,7 +38,8 @@ void SealHistory(v1::GroupRecord& record) {
     if (entry.hash().empty()) {
       for (std::string* text : {entry.mutable_kind(), entry.mutable_text(), entry.mutable_who(),
                                 entry.mutable_outcome(), entry.mutable_reference()}) {
-        *text = ToValidUtf8(*text);  // JSON drops other bytes: what is hashed must be what is read back
+        *text =
+            ToValidUtf8(*text);  // JSON drops other bytes: what is hashed must be what is read back
       }
       entry.set_hash(EntryHash(previous, entry));
     }

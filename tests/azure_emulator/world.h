@@ -186,8 +186,8 @@ struct LogEntry {
   RequestClass what;
   std::string client_request_id, request_id, client_id, error_code, fault, operation_id;
   std::string endpoint_status;  // traffic writes: the endpointStatus in the request, if any
-  bool applied = false;      // it changed the world
-  bool answer_lost = false;  // the client did not get this answer
+  bool applied = false;         // it changed the world
+  bool answer_lost = false;     // the client did not get this answer
 };
 
 // What `now` is: real time moved and stretched.

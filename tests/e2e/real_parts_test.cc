@@ -6,14 +6,20 @@
 #include "nlohmann/json.hpp"
 #include "tests/e2e/system.h"
 
-// Parts that others wrote: the SDK of Azure drives the emulator, Azurite holds the blobs, Prometheus scrapes.
+// Parts that others wrote: the SDK of Azure drives the emulator, Azurite holds the blobs,
+// Prometheus scrapes.
 namespace failover::e2e {
 namespace {
 
 using Json = nlohmann::json;
 
-std::string Npm(const std::string& path) { return absl::StrCat(FAILOVER_SOURCE, "/tests/npm/", path); }
-bool HasNpm() { return std::ifstream(Npm("node_modules/.package-lock.json")).good() && RunCommand({"node", "--version"}).exit_code == 0; }
+std::string Npm(const std::string& path) {
+  return absl::StrCat(FAILOVER_SOURCE, "/tests/npm/", path);
+}
+bool HasNpm() {
+  return std::ifstream(Npm("node_modules/.package-lock.json")).good() &&
+         RunCommand({"node", "--version"}).exit_code == 0;
+}
 
 TEST(RealParts, TheUnmodifiedSdkOfAzureDrivesTheEmulator) {
   if (!HasNpm()) GTEST_SKIP() << "Skipped: npm packages are not installed in tests/npm";
@@ -21,10 +27,11 @@ TEST(RealParts, TheUnmodifiedSdkOfAzureDrivesTheEmulator) {
   ASSERT_NO_FATAL_FAILURE(system.StartEmulator());
   const Json world = Json::parse(system.dir().Read("world.json"));
   const Json& client = world["clients"][0];
-  const CommandResult run = RunCommand({"node", Npm("drive_sdk.mjs"), system.Endpoint("arm"), world["subscription"], world["resourceGroup"], "apim-weu", "apim-neu",
-                              world["storageAccounts"][0]["name"], world["storageAccounts"][0]["key"], client["tenant"], client["clientId"],
-                              client["secret"]},
-                             {{"NODE_EXTRA_CA_CERTS", system.dir().File("ca.pem")}});
+  const CommandResult run = RunCommand(
+      {"node", Npm("drive_sdk.mjs"), system.Endpoint("arm"), world["subscription"],
+       world["resourceGroup"], "apim-weu", "apim-neu", world["storageAccounts"][0]["name"],
+       world["storageAccounts"][0]["key"], client["tenant"], client["clientId"], client["secret"]},
+      {{"NODE_EXTRA_CA_CERTS", system.dir().File("ca.pem")}});
   ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
   const Json seen = Json::parse(run.out);
   EXPECT_EQ(seen["sku"], "Premium");
@@ -41,14 +48,17 @@ TEST(RealParts, AzuriteHoldsTheBackups) {
   SystemOptions options;
   System system(options);
   const Json world = Json::parse(system.dir().Read("world.json"));
-  const std::string account = world["storageAccounts"][0]["name"], key = world["storageAccounts"][0]["key"];
+  const std::string account = world["storageAccounts"][0]["name"],
+                    key = world["storageAccounts"][0]["key"];
   const PemPair pair = system.ca().IssueServer();
   system.dir().Write("azurite.crt", pair.certificate);
   system.dir().Write("azurite.key", pair.key);
   system.dir().Write("test-ca.pem", system.ca().certificate());
-  Process azurite({"node", Npm("node_modules/azurite/dist/src/blob/main.js"), "--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence",
-                   "--disableTelemetry", "--skipApiVersionCheck", "--cert", system.dir().File("azurite.crt"), "--key", system.dir().File("azurite.key")},
-                  system.dir().File("azurite.log"), {{"AZURITE_ACCOUNTS", absl::StrCat(account, ":", key)}});
+  Process azurite(
+      {"node", Npm("node_modules/azurite/dist/src/blob/main.js"), "--blobHost", "127.0.0.1",
+       "--blobPort", "0", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck",
+       "--cert", system.dir().File("azurite.crt"), "--key", system.dir().File("azurite.key")},
+      system.dir().File("azurite.log"), {{"AZURITE_ACCOUNTS", absl::StrCat(account, ":", key)}});
   std::string url;
   ASSERT_TRUE(Eventually(absl::Seconds(30), [&] {
     const std::string log = system.dir().Read("azurite.log");
@@ -57,17 +67,24 @@ TEST(RealParts, AzuriteHoldsTheBackups) {
     url = log.substr(at + 24, log.find_first_of("\r\n", at) - at - 24);
     return true;
   })) << system.dir().Read("azurite.log");
-  system.options.emulator_arguments = {"--external-blobs", url, "--external-blobs-ca", system.dir().File("test-ca.pem")};
+  system.options.emulator_arguments = {"--external-blobs", url, "--external-blobs-ca",
+                                       system.dir().File("test-ca.pem")};
   ASSERT_NO_FATAL_FAILURE(system.StartEmulator());
-  // Our own blob calls go to Azurite too: both authorities in one file, the blob endpoint by its address.
-  system.dir().Write("ca.pem", absl::StrCat(system.dir().Read("ca.pem"), system.ca().certificate()));
+  // Our own blob calls go to Azurite too: both authorities in one file, the blob endpoint by its
+  // address.
+  system.dir().Write("ca.pem",
+                     absl::StrCat(system.dir().Read("ca.pem"), system.ca().certificate()));
   const std::string config = system.dir().Read("controller.yaml");
-  const std::string blob_line = absl::StrCat("blobEndpoint: ", system.Endpoint("blob"), "/{account}");
+  const std::string blob_line =
+      absl::StrCat("blobEndpoint: ", system.Endpoint("blob"), "/{account}");
   const size_t at = config.find(blob_line);
   ASSERT_NE(at, std::string::npos) << config;
-  system.dir().Write("controller.yaml", config.substr(0, at) + absl::StrCat("blobEndpoint: ", url, "/{account}") + config.substr(at + blob_line.size()));
+  system.dir().Write("controller.yaml", config.substr(0, at) +
+                                            absl::StrCat("blobEndpoint: ", url, "/{account}") +
+                                            config.substr(at + blob_line.size()));
   system.StartController();
-  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] { return !system.Address("agent").empty(); })) << system.ControllerLog();
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] { return !system.Address("agent").empty(); }))
+      << system.ControllerLog();
   system.StartAgents();
   ASSERT_TRUE(system.Ready());
   EXPECT_EQ(system.Effects("backup"), 1);
@@ -83,31 +100,44 @@ TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
   ASSERT_TRUE(system.Ready());
   const std::string metrics = absl::StrCat("http://", system.Address("metrics"), "/metrics");
-  const CommandResult check = RunCommand({"bash", "-c", absl::StrCat("set -o pipefail; curl -sf ", metrics, " | promtool check metrics")});
+  const CommandResult check = RunCommand(
+      {"bash", "-c",
+       absl::StrCat("set -o pipefail; curl -sf ", metrics, " | promtool check metrics")});
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
   EXPECT_EQ(check.out + check.err, "");
 
-  system.dir().Write("prometheus.yml", absl::StrCat("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: controller\n  static_configs: [{targets: [\"",
-                                                     system.Address("metrics"), "\"]}]\n"));
-  Process prometheus({"prometheus", "--config.file", system.dir().File("prometheus.yml"), "--storage.tsdb.path", system.dir().File("tsdb"),
-                      "--web.listen-address", "127.0.0.1:0", "--log.format", "json"},
-                     system.dir().File("prometheus.log"));
+  system.dir().Write("prometheus.yml",
+                     absl::StrCat("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: "
+                                  "controller\n  static_configs: [{targets: [\"",
+                                  system.Address("metrics"), "\"]}]\n"));
+  Process prometheus(
+      {"prometheus", "--config.file", system.dir().File("prometheus.yml"), "--storage.tsdb.path",
+       system.dir().File("tsdb"), "--web.listen-address", "127.0.0.1:0", "--log.format", "json"},
+      system.dir().File("prometheus.log"));
   std::string address;
   ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
     for (absl::string_view line : absl::StrSplit(system.dir().Read("prometheus.log"), '\n')) {
       const Json entry = Json::parse(line.begin(), line.end(), nullptr, false);
-      if (entry.is_object() && entry.value("msg", "") == "Listening on") address = entry.value("address", "");
+      if (entry.is_object() && entry.value("msg", "") == "Listening on")
+        address = entry.value("address", "");
     }
     return !address.empty();
   })) << system.dir().Read("prometheus.log");
   const auto query = [&](const std::string& expression) {
-    const CommandResult run = RunCommand({"promtool", "query", "instant", absl::StrCat("http://", address), expression});
+    const CommandResult run =
+        RunCommand({"promtool", "query", "instant", absl::StrCat("http://", address), expression});
     return run.out;
   };
-  EXPECT_TRUE(Eventually(absl::Seconds(30), [&] { return query("up{job=\"controller\"}").find("=> 1 @") != std::string::npos; }));
-  EXPECT_TRUE(Eventually(absl::Seconds(30), [&] { return query("apim_failover_rpo_seconds{apim_service=\"apim-neu\"} > 0").find("apim-neu") != std::string::npos; }))
-      << query("apim_failover_rpo_seconds");
-  EXPECT_NE(query("apim_failover_blocked{reason=\"traffic_mismatch\"}").find("=> 0 @"), std::string::npos) << query("apim_failover_blocked");
+  EXPECT_TRUE(Eventually(absl::Seconds(30), [&] {
+    return query("up{job=\"controller\"}").find("=> 1 @") != std::string::npos;
+  }));
+  EXPECT_TRUE(Eventually(absl::Seconds(30), [&] {
+    return query("apim_failover_rpo_seconds{apim_service=\"apim-neu\"} > 0").find("apim-neu") !=
+           std::string::npos;
+  })) << query("apim_failover_rpo_seconds");
+  EXPECT_NE(query("apim_failover_blocked{reason=\"traffic_mismatch\"}").find("=> 0 @"),
+            std::string::npos)
+      << query("apim_failover_blocked");
 }
 
 }  // namespace

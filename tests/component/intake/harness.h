@@ -78,18 +78,20 @@ class Sink {
     for (const Seen& seen : seen_) {
       const auto* stream = std::get_if<core::AgentStream>(&seen.event);
       if (stream != nullptr && seen.group == group) {
-        texts.push_back(absl::StrCat(stream->open ? "open " : "closed ", stream->agent.probe_region, "/",
-                                     stream->agent.name));
+        texts.push_back(absl::StrCat(stream->open ? "open " : "closed ", stream->agent.probe_region,
+                                     "/", stream->agent.name));
       }
     }
     return texts;
   }
-  std::vector<core::ProbeResults> Results(const std::string& group, const std::string& instance = "") const {
+  std::vector<core::ProbeResults> Results(const std::string& group,
+                                          const std::string& instance = "") const {
     std::vector<core::ProbeResults> results;
     MutexLock lock(mutex_);
     for (const Seen& seen : seen_) {
       const auto* batch = std::get_if<core::ProbeResults>(&seen.event);
-      if (batch != nullptr && seen.group == group && (instance.empty() || batch->agent.instance == instance)) {
+      if (batch != nullptr && seen.group == group &&
+          (instance.empty() || batch->agent.instance == instance)) {
         results.push_back(*batch);
       }
     }
@@ -107,8 +109,9 @@ class Sink {
 // One agent's side of a stream.
 class TestAgent {
  public:
-  TestAgent(int port, std::string region, std::string instance,
-            std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials()) {
+  TestAgent(
+      int port, std::string region, std::string instance,
+      std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials()) {
     grpc::ChannelArguments arguments;
     arguments.SetInt("grpc.use_local_subchannel_pool", 1);  // a connection of its own
     arguments.SetInt("grpc.enable_retries", 0);
@@ -194,11 +197,14 @@ inline Assignments TwoGroups(uint64_t generation = 1, bool leading = true) {
   assignments.targets["b/s/p"] = {kDefinition, {{"b", {core::TargetKind::kService, 0, 0}}}};
   assignments.targets["a/@public"] = {kDefinition, {{"a", {core::TargetKind::kPublic, -1, -1}}}};
   assignments.targets["@control/x"] = {
-      kDefinition, {{"a", {core::TargetKind::kControl, -1, 0}}, {"b", {core::TargetKind::kControl, -1, 1}}}};
+      kDefinition,
+      {{"a", {core::TargetKind::kControl, -1, 0}}, {"b", {core::TargetKind::kControl, -1, 1}}}};
   return assignments;
 }
 
-inline std::string InstanceId(int n) { return absl::StrCat(absl::Hex(0x1000000000000000ULL + n, absl::kZeroPad16)); }
+inline std::string InstanceId(int n) {
+  return absl::StrCat(absl::Hex(0x1000000000000000ULL + n, absl::kZeroPad16));
+}
 
 class IntakeTest : public testing::Test {
  protected:

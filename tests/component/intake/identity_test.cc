@@ -17,14 +17,16 @@ class IntakeMtlsTest : public IntakeTest {
     StartIntake(clock_, tls_.get());
     intake_->SetAssignments(TwoGroups());
   }
-  std::unique_ptr<TlsIdentity> Identity(const TestCa& ca, const std::string& name, const PemPair& pair) {
+  std::unique_ptr<TlsIdentity> Identity(const TestCa& ca, const std::string& name,
+                                        const PemPair& pair) {
     absl::StatusOr<std::unique_ptr<TlsIdentity>> identity =
         TlsIdentity::Load(WriteTlsFiles(directory_, name, ca, pair));
     EXPECT_TRUE(identity.ok()) << identity.status();
     return identity.ok() ? *std::move(identity) : nullptr;
   }
   // An agent whose certificate names `uri`; credentials are kept, since they outlive the channels.
-  std::unique_ptr<TestAgent> AgentOf(const std::string& uri, const std::string& region, int instance) {
+  std::unique_ptr<TestAgent> AgentOf(const std::string& uri, const std::string& region,
+                                     int instance) {
     auto& identity = identities_[uri];
     if (identity == nullptr) {
       identity = Identity(ca_, absl::StrCat("agent", identities_.size()), ca_.Issue(uri));
@@ -32,7 +34,8 @@ class IntakeMtlsTest : public IntakeTest {
     return std::make_unique<TestAgent>(intake_->port(), region, InstanceId(instance),
                                        identity->ChannelCredentials(kController));
   }
-  std::unique_ptr<TestAgent> ConnectedOf(const std::string& uri, const std::string& region, int instance) {
+  std::unique_ptr<TestAgent> ConnectedOf(const std::string& uri, const std::string& region,
+                                         int instance) {
     auto agent = AgentOf(uri, region, instance);
     v1::ControllerMessage message;
     EXPECT_TRUE(agent->SayHello());
@@ -78,7 +81,8 @@ TEST_F(IntakeMtlsTest, CertificateOfAnUnconfiguredRegionIsRefusedWithTheConfigur
   agent->SayHello();
   const grpc::Status status = agent->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_NE(status.error_message().find("configured: neu, weu"), std::string::npos) << status.error_message();
+  EXPECT_NE(status.error_message().find("configured: neu, weu"), std::string::npos)
+      << status.error_message();
 }
 
 TEST_F(IntakeMtlsTest, OtherKindsAndOtherTrustDomainsAreNoAgents) {
@@ -88,7 +92,8 @@ TEST_F(IntakeMtlsTest, OtherKindsAndOtherTrustDomainsAreNoAgents) {
     const grpc::Status status = agent->Finish();
     EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED) << uri;
     EXPECT_NE(status.error_message().find(uri), std::string::npos) << status.error_message();
-    EXPECT_NE(status.error_message().find("spiffe://test/agent/"), std::string::npos) << status.error_message();
+    EXPECT_NE(status.error_message().find("spiffe://test/agent/"), std::string::npos)
+        << status.error_message();
   }
   EXPECT_EQ(Count("refused_identity"), 2u);
 }
@@ -124,8 +129,9 @@ TEST_F(IntakeMtlsTest, FifthInstanceOfAnIdentityIsRefusedUntilOneLeaves) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_NE(status.error_message().find("weu/one"), std::string::npos) << status.error_message();
   EXPECT_EQ(Count("refused_instances"), 1u);
-  auto other = ConnectedOf("spiffe://test/agent/weu/two", "weu", 6);  // another identity has its own four
-  auto again = ConnectedOf(kAgent, "weu", 2);                        // a reconnect of one of the four
+  auto other =
+      ConnectedOf("spiffe://test/agent/weu/two", "weu", 6);  // another identity has its own four
+  auto again = ConnectedOf(kAgent, "weu", 2);                // a reconnect of one of the four
   EXPECT_EQ(agents[1]->Finish().error_code(), grpc::StatusCode::ABORTED);
   agents[0]->Cancel();
   ASSERT_TRUE(WaitUntil([&] { return ConnectedAgents() == 4; }));
@@ -141,7 +147,8 @@ TEST_F(IntakeMtlsTest, EndOfTheCertificateClosesTheOpenStream) {
   clock_.Advance(absl::Hours(2));
   const grpc::Status status = agent->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
-  EXPECT_NE(status.error_message().find("certificate"), std::string::npos) << status.error_message();
+  EXPECT_NE(status.error_message().find("certificate"), std::string::npos)
+      << status.error_message();
   EXPECT_EQ(Count("refused_certificate_expired"), 1u);
 }
 

@@ -158,8 +158,8 @@ TEST_F(IntakeTest, MessageWithNothingGoodReadsOn) {
   EXPECT_EQ(Count("refused_unknown_target"), 3u);
 }
 
-// What was promised about floods: nobody else waits for it, at most one of its messages is with the core,
-// and it is slowed, not dropped.
+// What was promised about floods: nobody else waits for it, at most one of its messages is with the
+// core, and it is slowed, not dropped.
 TEST_F(IntakeTest, FloodingAgentHarmsNobodyAndIsSlowed) {
   StartIntake();
   intake_->SetAssignments(TwoGroups());
@@ -173,8 +173,9 @@ TEST_F(IntakeTest, FloodingAgentHarmsNobodyAndIsSlowed) {
   ASSERT_TRUE(WaitUntil([&] { return Count("slowed") > 0; }));
   for (int i = 1; i <= 20; ++i) {
     ASSERT_TRUE(good->Send(Batch("a/s/p", i, 1)));
-    ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a", InstanceId(2)).size() == static_cast<size_t>(i); },
-                          absl::Seconds(2)));
+    ASSERT_TRUE(WaitUntil(
+        [&] { return sink_.Results("a", InstanceId(2)).size() == static_cast<size_t>(i); },
+        absl::Seconds(2)));
   }
   // 2,000 results at once, one message of debt, then 50 a second.
   EXPECT_LT(sink_.Results("a", InstanceId(1)).size(), 30u);

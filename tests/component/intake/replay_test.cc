@@ -32,7 +32,8 @@ TEST_F(IntakeTest, ReplayIsDeliveredOnceAndAsAWholeAfterItsEndMark) {
   ASSERT_EQ(a.samples.size(), 400u);
   EXPECT_EQ(a.samples[0].sequence, 1u);
   EXPECT_EQ(a.samples[199].sequence, 200u);
-  EXPECT_EQ(a.samples[0].completed, received - absl::Seconds(1)) << "ages count from each message's receipt";
+  EXPECT_EQ(a.samples[0].completed, received - absl::Seconds(1))
+      << "ages count from each message's receipt";
   EXPECT_EQ(sink_.Results("b")[1].samples.size(), 200u);
   EXPECT_EQ(Count("replayed"), 400u);
   EXPECT_EQ(Count("accepted"), 1u);

@@ -16,7 +16,8 @@ TEST_F(IntakeTest, AgentGetsTheAssignmentOfItsRegionAndIsShown) {
   EXPECT_EQ(message.assignment().term(), 3u);
   EXPECT_EQ(message.assignment().generation(), 7u);
   EXPECT_EQ(message.assignment().targets_size(), 1);
-  ASSERT_TRUE(WaitUntil([&] { return intake_->Agents().size() == 1 && intake_->Agents()[0].generation() == 7; }));
+  ASSERT_TRUE(WaitUntil(
+      [&] { return intake_->Agents().size() == 1 && intake_->Agents()[0].generation() == 7; }));
   const v1::AgentInfo info = intake_->Agents()[0];
   EXPECT_EQ(info.probe_region(), "neu");
   EXPECT_EQ(info.instance(), InstanceId(1));
@@ -57,7 +58,8 @@ TEST_F(IntakeTest, EveryGroupOfTheRegionHearsThatAStreamOpensAndCloses) {
   ASSERT_TRUE(WaitUntil([&] { return !sink_.Streams("b").empty(); }));
   agent->Cancel();
   ASSERT_TRUE(WaitUntil([&] { return sink_.Streams("b").size() == 2; }));
-  const std::vector<std::string> expected = {"open weu/" + InstanceId(1), "closed weu/" + InstanceId(1)};
+  const std::vector<std::string> expected = {"open weu/" + InstanceId(1),
+                                             "closed weu/" + InstanceId(1)};
   EXPECT_EQ(sink_.Streams("a"), expected);
   EXPECT_EQ(sink_.Streams("b"), expected);
   EXPECT_EQ(ConnectedAgents(), 0);
@@ -81,9 +83,11 @@ TEST_F(IntakeTest, StreamEventsComeBeforeTheStreamsResults) {
   auto agent = Agent("neu", 1);
   ASSERT_TRUE(agent->SayHello());
   ASSERT_TRUE(agent->Send(Batch("a/s/p", 1, 1)));
-  ASSERT_TRUE(WaitUntil([&] { return sink_.turned_away() >= 2; })) << "the opening is told again and again";
+  ASSERT_TRUE(WaitUntil([&] { return sink_.turned_away() >= 2; }))
+      << "the opening is told again and again";
   sink_.SetFull(false);
-  ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a").size() == 1; })) << "the results waited for it";
+  ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a").size() == 1; }))
+      << "the results waited for it";
   EXPECT_EQ(sink_.Streams("a").size(), 1u);
 }
 
@@ -114,7 +118,8 @@ TEST_F(IntakeTest, NextMessageIsReadWhenTheLastOneHasBeenJudged) {
   sink_.KeepHolds(false);
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(other->Send(Batch("a/s/p", i + 1, 1)));
   ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a", InstanceId(2)).size() == 50; }));
-  EXPECT_EQ(sink_.Results("a", InstanceId(1)).size(), 1u) << "the second message waits for the hold of the first";
+  EXPECT_EQ(sink_.Results("a", InstanceId(1)).size(), 1u)
+      << "the second message waits for the hold of the first";
 }
 
 TEST_F(IntakeTest, HoldDestroyedOnAnyThreadReadsOn) {
@@ -236,7 +241,8 @@ TEST_F(IntakeTest, StreamOfARegionThatIsConfiguredNoMoreIsClosedWithTheList) {
   intake_->SetAssignments(std::move(fewer));
   const grpc::Status status = agent->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_NE(status.error_message().find("configured: weu"), std::string::npos) << status.error_message();
+  EXPECT_NE(status.error_message().find("configured: weu"), std::string::npos)
+      << status.error_message();
 }
 
 TEST_F(IntakeTest, DestroyedIntakeCallsTheSinkNoMore) {
@@ -264,7 +270,8 @@ TEST_F(IntakeTest, AddressInUseIsRefusedByName) {
   options.clock = &RealClock();
   const auto second = Intake::Start(std::move(options));
   ASSERT_FALSE(second.ok());
-  EXPECT_NE(second.status().message().find(absl::StrCat("127.0.0.1:", intake_->port())), std::string::npos)
+  EXPECT_NE(second.status().message().find(absl::StrCat("127.0.0.1:", intake_->port())),
+            std::string::npos)
       << second.status();
 }
 

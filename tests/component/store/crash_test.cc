@@ -1,5 +1,5 @@
-// A process killed at each step of a write leaves the old record or the new one, and a directory that the next
-// process can use.
+// A process killed at each step of a write leaves the old record or the new one, and a directory
+// that the next process can use.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,14 +34,15 @@ bool WriteNextTerm(const std::string& directory) {
   return (*store)->Save(next, found.ok() ? found->version : "").ok();
 }
 
-// Every write runs in a new process, this binary again: which crash point is armed is read once per process.
-// 0 = written, 1 = refused, 128 + signal = killed.
+// Every write runs in a new process, this binary again: which crash point is armed is read once per
+// process. 0 = written, 1 = refused, 128 + signal = killed.
 int WriteInChild(const std::string& directory, const char* crash_point) {
   const pid_t child = fork();
   if (child == 0) {
     setenv("STORE_CRASH_TEST_DIRECTORY", directory.c_str(), 1);
     if (crash_point != nullptr) setenv("FAILOVER_CRASH_POINT", crash_point, 1);
-    execl("/proc/self/exe", "store", "--gtest_filter=CrashChild.*", "--gtest_also_run_disabled_tests", nullptr);
+    execl("/proc/self/exe", "store", "--gtest_filter=CrashChild.*",
+          "--gtest_also_run_disabled_tests", nullptr);
     _exit(2);
   }
   int status = 0;
@@ -106,8 +107,10 @@ TEST_P(CrashTest, TheNextProcessGoesOnAndLeavesNothingBehind) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPoint, CrashTest,
-                         testing::Values(Crash{"store.before_write", false}, Crash{"store.before_rename", false},
-                                         Crash{"store.after_rename", true}, Crash{"store.after_fsync", true}),
+                         testing::Values(Crash{"store.before_write", false},
+                                         Crash{"store.before_rename", false},
+                                         Crash{"store.after_rename", true},
+                                         Crash{"store.after_fsync", true}),
                          [](const testing::TestParamInfo<Crash>& crash) {
                            std::string name = crash.param.point;
                            for (char& c : name) c = c == '.' ? '_' : c;

@@ -136,7 +136,8 @@ TEST_F(FileStoreTest, ListNamesEveryGroupWithItsVersion) {
   v1::GroupRecord a = Record(), b = Record();
   b.set_name("Payments/2");
   const std::string version_a = store->Save(a, "").value(), version_b = store->Save(b, "").value();
-  const std::map<std::string, std::string> expected = {{"orders-api", version_a}, {"Payments/2", version_b}};
+  const std::map<std::string, std::string> expected = {{"orders-api", version_a},
+                                                       {"Payments/2", version_b}};
   EXPECT_EQ(*store->List(), expected);
   Write(directory_ + "/README", "not a record");
   Write(File(), "damaged");
@@ -150,7 +151,7 @@ TEST_F(FileStoreTest, DirectoryAndFilesAreForTheOwnerOnly) {
   v1::GroupRecord record = Record();
   ASSERT_TRUE(store->Save(record, "").ok());
   umask(022);
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(stat(directory_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
   for (const std::string& file : {File(), directory_ + "/lock"}) {
@@ -180,7 +181,8 @@ TEST_F(FileStoreTest, ASecondProcessIsRefusedWhileTheFirstLives) {
   const auto store = Open();
   const std::string expected = absl::StrCat("is in use by another process (pid ", getpid(), ")");
   EXPECT_EQ(InChild([&] {
-              // The child shares the parent's lock by inheritance; a new open is what another process does.
+              // The child shares the parent's lock by inheritance; a new open is what another
+              // process does.
               const absl::Status status = OpenStatus();
               return absl::IsUnavailable(status) && absl::StrContains(status.message(), expected);
             }),
@@ -222,10 +224,12 @@ TEST_F(FileStoreTest, ALostLockIsNoticed) {
   const auto store = Open();
   ASSERT_TRUE(store->Healthy().ok());
   // Unlocks the store's own open file, found by its inode, as a failing network file system would.
-  struct stat lock{}, info{};
+  struct stat lock {
+  }, info{};
   ASSERT_EQ(stat((directory_ + "/lock").c_str(), &lock), 0);
   for (int fd = 3; fd < 256; ++fd) {
-    if (fstat(fd, &info) == 0 && info.st_ino == lock.st_ino && info.st_dev == lock.st_dev) flock(fd, LOCK_UN);
+    if (fstat(fd, &info) == 0 && info.st_ino == lock.st_ino && info.st_dev == lock.st_dev)
+      flock(fd, LOCK_UN);
   }
   const absl::Status lost = store->Healthy();
   EXPECT_TRUE(absl::IsUnavailable(lost)) << lost;
@@ -346,7 +350,8 @@ TEST_F(SmallFileSystemTest, AFullDiskIsUnavailableAndTheOldRecordStays) {
     record.mutable_history(0)->set_text(std::string(100'000, 'x'));
     const absl::Status full = store->Save(record, version).status();
     v1::GroupRecord small = Record(3);
-    return absl::IsUnavailable(full) && absl::StrContains(full.message(), "No space left on device") &&
+    return absl::IsUnavailable(full) &&
+           absl::StrContains(full.message(), "No space left on device") &&
            store->Load("orders-api")->record.term() == 1 && store->Save(small, version).ok();
   });
   if (status == kNoRight) GTEST_SKIP() << "no right to mount";
@@ -357,9 +362,11 @@ TEST_F(SmallFileSystemTest, AReadOnlyFileSystemIsUnavailable) {
   const int status = InSmallFileSystem([&] {
     v1::GroupRecord record = Record(1);
     if (!Open()->Save(record, "").ok()) return false;
-    if (mount("none", directory_.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) != 0) return false;
+    if (mount("none", directory_.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) != 0)
+      return false;
     const absl::Status refused = OpenStatus();
-    return absl::IsUnavailable(refused) && absl::StrContains(refused.message(), "Read-only file system");
+    return absl::IsUnavailable(refused) &&
+           absl::StrContains(refused.message(), "Read-only file system");
   });
   if (status == kNoRight) GTEST_SKIP() << "no right to mount";
   EXPECT_EQ(status, 0);

@@ -16,7 +16,8 @@ ControllerSettings Settings() {
   core::GroupConfig& config = group.core;
   config.name = "orders-api";
   config.mode = core::Mode::kAutomatic;
-  config.services = {{"apim-weu", "westeurope", "/a", "https://a"}, {"apim-neu", "northeurope", "/b", "https://b"}};
+  config.services = {{"apim-weu", "westeurope", "/a", "https://a"},
+                     {"apim-neu", "northeurope", "/b", "https://b"}};
   config.probes = {{"status", "", absl::Seconds(5), absl::Seconds(2), 3, 6}};
   config.probe_regions = {"westeurope", "northeurope", "uksouth"};
   config.quorum = 2;
@@ -45,12 +46,16 @@ std::vector<std::string> Warnings(const ControllerSettings& settings) {
 TEST(ConfigReportTest, AGoodFilePromisesInNumbersAndWarnsOfNothing) {
   EXPECT_EQ(ConfigReport(Settings()),
             "group orders-api: mode automatic, 2 services\n"
-            "  detection  worst case 9s100ms, floor 7s (probe status: interval 5s, timeout 2s, 3 failure(s) in a row; "
+            "  detection  worst case 9s100ms, floor 7s (probe status: interval 5s, timeout 2s, 3 "
+            "failure(s) in a row; "
             "2 of 3 probe regions)\n"
-            "  dwell      minDownDuration 10s: an automatic failover is decided at most 14s after an outage began\n"
+            "  dwell      minDownDuration 10s: an automatic failover is decided at most 14s after "
+            "an outage began\n"
             "  rto        objective 2m leaves 1m46s to switch and be seen\n"
-            "  sync       every 6h; objective rpo 8h leaves 2h for one backup and 1 restore(s), one after another\n"
-            "  unready    a standby is not ready while it is restored (restore time / interval): 5.6 % if a restore "
+            "  sync       every 6h; objective rpo 8h leaves 2h for one backup and 1 restore(s), "
+            "one after another\n"
+            "  unready    a standby is not ready while it is restored (restore time / interval): "
+            "5.6 % if a restore "
             "takes 20m, 12.5 % if a restore takes 45m; measured once restores have run\n");
 }
 
@@ -61,35 +66,57 @@ struct Case {
 
 TEST(ConfigReportTest, EverythingDoubtfulIsWarnedOfByName) {
   const Case cases[] = {
-      {[](auto& s) { Group(s).timing.ambiguity_wait = absl::Seconds(1); }, "timing.ambiguityWait is 1s, below its default of 2m"},
-      {[](auto& s) { Group(s).timing.ambiguity_watch = absl::Seconds(1); }, "timing.ambiguityWatch is 1s, below its default of 30m"},
-      {[](auto& s) { Group(s).timing.freeze_hold = absl::Seconds(1); }, "timing.freezeHold is 1s, below its default of 10m"},
-      {[](auto& s) { Group(s).timing.freeze_thaw = absl::Seconds(1); }, "timing.freezeThaw is 1s, below its default of 5m"},
-      {[](auto& s) { s.runtime.verify_reads_per_second = 5; }, "verifyReadsPerSecond is 5, below its default of 10"},
-      {[](auto& s) { s.runtime.verify_reads_per_second = 50; }, "verifyReadsPerSecond is 50, above its default of 10"},
-      {[](auto& s) { Group(s).min_down_duration = absl::ZeroDuration(); }, "failover.minDownDuration is 0s, below its default of 10s"},
-      {[](auto& s) { Group(s).cooldown = absl::Minutes(1); }, "failover.cooldown is 1m, below its default of 30m"},
-      {[](auto& s) { Group(s).quorum = 3; }, "while apim-weu is active, the loss of the whole region westeurope is never detected"},
+      {[](auto& s) { Group(s).timing.ambiguity_wait = absl::Seconds(1); },
+       "timing.ambiguityWait is 1s, below its default of 2m"},
+      {[](auto& s) { Group(s).timing.ambiguity_watch = absl::Seconds(1); },
+       "timing.ambiguityWatch is 1s, below its default of 30m"},
+      {[](auto& s) { Group(s).timing.freeze_hold = absl::Seconds(1); },
+       "timing.freezeHold is 1s, below its default of 10m"},
+      {[](auto& s) { Group(s).timing.freeze_thaw = absl::Seconds(1); },
+       "timing.freezeThaw is 1s, below its default of 5m"},
+      {[](auto& s) { s.runtime.verify_reads_per_second = 5; },
+       "verifyReadsPerSecond is 5, below its default of 10"},
+      {[](auto& s) { s.runtime.verify_reads_per_second = 50; },
+       "verifyReadsPerSecond is 50, above its default of 10"},
+      {[](auto& s) { Group(s).min_down_duration = absl::ZeroDuration(); },
+       "failover.minDownDuration is 0s, below its default of 10s"},
+      {[](auto& s) { Group(s).cooldown = absl::Minutes(1); },
+       "failover.cooldown is 1m, below its default of 30m"},
+      {[](auto& s) { Group(s).quorum = 3; },
+       "while apim-weu is active, the loss of the whole region westeurope is never detected"},
       {[](auto& s) { Group(s).quorum = 1; }, "quorum 1 is not more than half of 3 probe regions"},
-      {[](auto& s) { Group(s).probe_regions = {"westeurope", "swedencentral"}; }, "the verdict can never be down for every service"},
+      {[](auto& s) {
+         Group(s).probe_regions = {"westeurope", "swedencentral"};
+       },
+       "the verdict can never be down for every service"},
       {[](auto& s) { Group(s).control_targets.clear(); }, "no controlTargets"},
-      {[](auto& s) { Group(s).rto_objective = absl::Seconds(10); }, "objectives.rto 10s is shorter than the decision may take, 14s"},
-      {[](auto& s) { Group(s).has_traffic = false; }, "no traffic.trafficManager: nothing can be switched"},
+      {[](auto& s) { Group(s).rto_objective = absl::Seconds(10); },
+       "objectives.rto 10s is shorter than the decision may take, 14s"},
+      {[](auto& s) { Group(s).has_traffic = false; },
+       "no traffic.trafficManager: nothing can be switched"},
       {[](auto& s) { Group(s).public_url = ""; }, "no traffic.publicUrl"},
-      {[](auto& s) { Group(s).services[1].gateway_url = "http://b"; }, "the gateway of apim-neu is probed without TLS"},
-      {[](auto& s) { Group(s).services[1].azure_region = "westeurope"; }, "apim-weu and apim-neu are both in westeurope"},
-      {[](auto& s) { Group(s).sync_interval = absl::ZeroDuration(); }, "no sync: every standby stays never_synced"},
-      {[](auto& s) { Group(s).sync_interval = absl::Hours(8); }, "sync.interval 8h is not below objectives.rpo 8h"},
-      {[](auto& s) { Group(s).max_data_loss = absl::Hours(6); }, "is not below failover.maxDataLoss 6h"},
+      {[](auto& s) { Group(s).services[1].gateway_url = "http://b"; },
+       "the gateway of apim-neu is probed without TLS"},
+      {[](auto& s) { Group(s).services[1].azure_region = "westeurope"; },
+       "apim-weu and apim-neu are both in westeurope"},
+      {[](auto& s) { Group(s).sync_interval = absl::ZeroDuration(); },
+       "no sync: every standby stays never_synced"},
+      {[](auto& s) { Group(s).sync_interval = absl::Hours(8); },
+       "sync.interval 8h is not below objectives.rpo 8h"},
+      {[](auto& s) { Group(s).max_data_loss = absl::Hours(6); },
+       "is not below failover.maxDataLoss 6h"},
       {[](auto& s) { Group(s).backup_lifetime = absl::Hours(11); }, "is below two intervals"},
-      {[](auto& s) { s.runtime.azure.api_version = "2014-02-14"; }, "restored backups of at most 7 days"},
-      {[](auto& s) { Group(s).sync_interval = absl::Minutes(30); }, "sync.interval 30m is short against a restore"},
+      {[](auto& s) { s.runtime.azure.api_version = "2014-02-14"; },
+       "restored backups of at most 7 days"},
+      {[](auto& s) { Group(s).sync_interval = absl::Minutes(30); },
+       "sync.interval 30m is short against a restore"},
   };
   for (const Case& one : cases) {
     ControllerSettings settings = Settings();
     one.change(settings);
     bool found = false;
-    for (const std::string& warning : Warnings(settings)) found |= absl::StrContains(warning, one.warning);
+    for (const std::string& warning : Warnings(settings))
+      found |= absl::StrContains(warning, one.warning);
     EXPECT_TRUE(found) << one.warning << "\n" << ConfigReport(settings);
   }
 }
@@ -99,8 +126,10 @@ TEST(ConfigReportTest, AnObjectiveThatCannotBeMetIsSaidSo) {
   Group(settings).rto_objective = absl::Seconds(10);
   Group(settings).rpo_objective = absl::Hours(6);
   const std::string report = ConfigReport(settings);
-  EXPECT_TRUE(absl::StrContains(report, "objective 10s cannot be met: deciding alone may take 14s")) << report;
-  EXPECT_TRUE(absl::StrContains(report, "leaves no time for one backup and 1 restore(s)")) << report;
+  EXPECT_TRUE(absl::StrContains(report, "objective 10s cannot be met: deciding alone may take 14s"))
+      << report;
+  EXPECT_TRUE(absl::StrContains(report, "leaves no time for one backup and 1 restore(s)"))
+      << report;
 }
 
 TEST(ConfigReportTest, AVerdictThatIsImpossibleHasNoBound) {

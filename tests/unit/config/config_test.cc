@@ -63,7 +63,8 @@ class ConfigTest : public testing::Test {
   // What is wrong, without the file's name and directory.
   std::string Problems(const std::string& text, bool insecure = false) {
     const absl::Status status = Load(text, insecure).status();
-    return absl::StrReplaceAll(status.message(), {{Path("controller.yaml") + ":", ""}, {directory_, "DIR"}});
+    return absl::StrReplaceAll(status.message(),
+                               {{Path("controller.yaml") + ":", ""}, {directory_, "DIR"}});
   }
   static std::string Edit(std::string text, absl::string_view from, absl::string_view to) {
     const size_t at = text.find(std::string(from));
@@ -75,13 +76,15 @@ class ConfigTest : public testing::Test {
 };
 
 // Names of fields that are set nowhere in `message`, every element of a list taken together.
-void CollectSet(const google::protobuf::Message& message, const std::string& path, std::set<std::string>& set) {
+void CollectSet(const google::protobuf::Message& message, const std::string& path,
+                std::set<std::string>& set) {
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   for (const auto* field : fields) {
     const std::string at = absl::StrCat(path, path.empty() ? "" : ".", field->json_name());
     set.insert(at);
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map())
+      continue;
     if (!field->is_repeated()) {
       CollectSet(message.GetReflection()->GetMessage(message, field), at, set);
       continue;
@@ -92,12 +95,14 @@ void CollectSet(const google::protobuf::Message& message, const std::string& pat
   }
 }
 
-void CollectAll(const google::protobuf::Descriptor& type, const std::string& path, std::set<std::string>& all) {
+void CollectAll(const google::protobuf::Descriptor& type, const std::string& path,
+                std::set<std::string>& all) {
   for (int i = 0; i < type.field_count(); ++i) {
     const auto* field = type.field(i);
     const std::string at = absl::StrCat(path, path.empty() ? "" : ".", field->json_name());
     all.insert(at);
-    const bool section = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE && !field->is_map() &&
+    const bool section = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE &&
+                         !field->is_map() &&
                          field->message_type()->full_name() != "google.protobuf.Duration";
     if (section) CollectAll(*field->message_type(), at, all);
   }
@@ -115,8 +120,10 @@ TEST_F(ConfigTest, TheReferenceFileSetsEveryKey) {
   for (const auto& [path, place] : places) {
     std::string plain;
     for (size_t i = 0; i < path.size(); ++i) {
-      if (path[i] == '[') i = path.find(']', i);
-      else plain += path[i];
+      if (path[i] == '[')
+        i = path.find(']', i);
+      else
+        plain += path[i];
     }
     set.insert(plain);
   }
@@ -142,7 +149,8 @@ TEST_F(ConfigTest, TheReferenceFileIsConverted) {
   EXPECT_EQ(group.deciding_probe, 0);
   EXPECT_EQ(group.decider().interval, absl::Seconds(5));
   EXPECT_EQ(group.probes[1].timeout, absl::Seconds(2));
-  EXPECT_EQ(group.probe_regions, (std::vector<std::string>{"westeurope", "northeurope", "uksouth"}));
+  EXPECT_EQ(group.probe_regions,
+            (std::vector<std::string>{"westeurope", "northeurope", "uksouth"}));
   EXPECT_EQ(group.controller_region, "swedencentral");
   EXPECT_EQ(group.max_data_loss, absl::Hours(24));
   EXPECT_FALSE(group.drift_blocks);
@@ -169,7 +177,8 @@ TEST_F(ConfigTest, FilesAreRelativeToTheConfiguration) {
   EXPECT_EQ(settings.runtime.azure.client_secret_file, Path("client-secret"));
   EXPECT_EQ(settings.runtime.azure.ca_file, Path("azure-ca.crt"));
   EXPECT_EQ(settings.runtime.groups[0].azure.storage_access_key_file, Path("storage-key"));
-  EXPECT_EQ(LoadGood(Edit(TestData("minimal.yaml"), "directory: state", "directory: /var/lib/x")).store_directory,
+  EXPECT_EQ(LoadGood(Edit(TestData("minimal.yaml"), "directory: state", "directory: /var/lib/x"))
+                .store_directory,
             "/var/lib/x");
 }
 
@@ -202,32 +211,49 @@ TEST_F(ConfigTest, EverythingElseHasADefault) {
 
 TEST_F(ConfigTest, EndpointsFollowTheCloud) {
   const std::string minimal = TestData("minimal.yaml");
-  const azure::AzureOptions gov = LoadGood(Edit(minimal, "azure:", "azure:\n  cloud: usGovernment")).runtime.azure;
+  const azure::AzureOptions gov =
+      LoadGood(Edit(minimal, "azure:", "azure:\n  cloud: usGovernment")).runtime.azure;
   EXPECT_EQ(gov.arm_endpoint, "https://management.usgovcloudapi.net");
   EXPECT_EQ(gov.authority_endpoint, "https://login.microsoftonline.us");
   EXPECT_EQ(gov.arm_scope, "https://management.usgovcloudapi.net/.default");
   EXPECT_EQ(gov.blob_endpoint, "https://{account}.blob.core.usgovcloudapi.net");
-  const azure::AzureOptions china = LoadGood(Edit(minimal, "azure:", "azure:\n  cloud: china\n  armEndpoint: http://127.0.0.1:81/")).runtime.azure;
+  const azure::AzureOptions china =
+      LoadGood(
+          Edit(minimal, "azure:", "azure:\n  cloud: china\n  armEndpoint: http://127.0.0.1:81/"))
+          .runtime.azure;
   EXPECT_EQ(china.arm_endpoint, "http://127.0.0.1:81");
   EXPECT_EQ(china.authority_endpoint, "https://login.chinacloudapi.cn");
 }
 
 TEST_F(ConfigTest, InsecureNeedsNoTlsAndListensOnLoopback) {
-  const std::string text = Edit(TestData("minimal.yaml"), "tls: {certificateFile: tls.crt, keyFile: tls.key, caFile: ca.crt}", "");
-  EXPECT_EQ(Problems(text), "2: tls: found nothing; allowed: a section with certificateFile, keyFile and caFile (or --insecure)");
+  const std::string text =
+      Edit(TestData("minimal.yaml"),
+           "tls: {certificateFile: tls.crt, keyFile: tls.key, caFile: ca.crt}", "");
+  EXPECT_EQ(Problems(text),
+            "2: tls: found nothing; allowed: a section with certificateFile, keyFile and caFile "
+            "(or --insecure)");
   const ControllerSettings settings = LoadGood(text, true);
   EXPECT_EQ(settings.agent_address, "127.0.0.1:7443");
   EXPECT_EQ(settings.metrics_address, "127.0.0.1:9464");
   EXPECT_EQ(Problems(text + "agentAddress: 10.0.0.1:7443\n", true),
-            "17: agentAddress: found \"10.0.0.1:7443\"; allowed: with --insecure a loopback address only: 127.0.0.1, "
+            "17: agentAddress: found \"10.0.0.1:7443\"; allowed: with --insecure a loopback "
+            "address only: 127.0.0.1, "
             "[::1] or localhost");
-  EXPECT_EQ(LoadGood(text + "agentAddress: \"[::1]:0\"\noperatorAddress: \"[::1]:0\"\n", true).agent_address, "[::1]:0");
+  EXPECT_EQ(LoadGood(text + "agentAddress: \"[::1]:0\"\noperatorAddress: \"[::1]:0\"\n", true)
+                .agent_address,
+            "[::1]:0");
 }
 
 TEST_F(ConfigTest, ThePublicNameIsTheProbesHostUnlessGiven) {
-  const std::string text = Edit(TestData("minimal.yaml"), "  probeRegions:", "  traffic: {publicUrl: \"https://API.contoso.com:8443/x\"}\n  probeRegions:");
+  const std::string text =
+      Edit(TestData("minimal.yaml"), "  probeRegions:",
+           "  traffic: {publicUrl: \"https://API.contoso.com:8443/x\"}\n  probeRegions:");
   EXPECT_EQ(LoadGood(text).runtime.groups[0].spec.probes(0).http().host(), "api.contoso.com");
-  EXPECT_EQ(LoadGood(Edit(text, "http: {", "http: {host: other.example, ")).runtime.groups[0].spec.probes(0).http().host(),
+  EXPECT_EQ(LoadGood(Edit(text, "http: {", "http: {host: other.example, "))
+                .runtime.groups[0]
+                .spec.probes(0)
+                .http()
+                .host(),
             "other.example");
 }
 
@@ -260,8 +286,10 @@ TEST_F(ConfigTest, OnlyWhatChangesAProbesMeaningChangesItsDefinition) {
            {"gatewayUrl: https://apim-weu", "gatewayUrl: https://apim-xyz"}}) {
     EXPECT_NE(definition(from, to), before) << from;
   }
-  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-           {"mode: automatic", "mode: approve"}, {"cooldown: 30m", "cooldown: 31m"}, {"interval: 6h", "interval: 7h"}}) {
+  for (const auto& [from, to] :
+       std::vector<std::pair<std::string, std::string>>{{"mode: automatic", "mode: approve"},
+                                                        {"cooldown: 30m", "cooldown: 31m"},
+                                                        {"interval: 6h", "interval: 7h"}}) {
     EXPECT_EQ(definition(from, to), before) << from;
   }
 }
@@ -272,23 +300,29 @@ TEST_F(ConfigTest, AllProblemsAreReportedAtOnceInTheOrderOfTheLines) {
   text = Edit(text, "store: {directory: state}", "store: {directry: state}");
   const std::vector<std::string> lines = absl::StrSplit(Problems(text), '\n');
   ASSERT_EQ(lines.size(), 4u) << Problems(text);
-  EXPECT_TRUE(absl::StartsWith(lines[0], "4: failoverGroups[0].name: found \"Orders\"")) << lines[0];
-  EXPECT_TRUE(absl::StartsWith(lines[1], "9: failoverGroups[0].probes[0].http.path: found \"status")) << lines[1];
+  EXPECT_TRUE(absl::StartsWith(lines[0], "4: failoverGroups[0].name: found \"Orders\""))
+      << lines[0];
+  EXPECT_TRUE(
+      absl::StartsWith(lines[1], "9: failoverGroups[0].probes[0].http.path: found \"status"))
+      << lines[1];
   EXPECT_TRUE(absl::StartsWith(lines[2], "16: store")) << lines[2];
   EXPECT_TRUE(absl::StartsWith(lines[3], "16: store")) << lines[3];
 }
 
 TEST_F(ConfigTest, TwoGroupsShareNoNameServiceGatewayOrProfile) {
   const std::string full = TestData("full.yaml");
-  const size_t begin = full.find("- name: orders-api"), end = full.find("# For tests and demonstrations");
+  const size_t begin = full.find("- name: orders-api"),
+               end = full.find("# For tests and demonstrations");
   const std::string text = full.substr(0, end) + full.substr(begin, end - begin) + full.substr(end);
   std::vector<std::string> found;
   for (const absl::string_view line : absl::StrSplit(Problems(text), '\n')) {
-    found.emplace_back(line.substr(line.find(": ") + 2, line.find(": found ") - line.find(": ") - 2));
+    found.emplace_back(
+        line.substr(line.find(": ") + 2, line.find(": found ") - line.find(": ") - 2));
   }
   EXPECT_EQ(found, (std::vector<std::string>{
                        "failoverGroups[1].name", "failoverGroups[1].services[0].resourceId",
-                       "failoverGroups[1].services[0].gatewayUrl", "failoverGroups[1].services[1].resourceId",
+                       "failoverGroups[1].services[0].gatewayUrl",
+                       "failoverGroups[1].services[1].resourceId",
                        "failoverGroups[1].services[1].gatewayUrl",
                        "failoverGroups[1].traffic.trafficManager.profileResourceId"}))
       << Problems(text);
@@ -302,12 +336,14 @@ TEST_F(ConfigTest, AMissingFileIsNamed) {
 
 TEST_F(ConfigTest, SecretsAreInNoMessage) {
   Write("storage-key", "not/base64!secret");
-  std::string text = Edit(TestData("full.yaml"), "x-probe: apim-failover", "x-key: \"topsecret\\r\\nx: y\"");
+  std::string text =
+      Edit(TestData("full.yaml"), "x-probe: apim-failover", "x-key: \"topsecret\\r\\nx: y\"");
   const std::string problems = Problems(text);
   EXPECT_TRUE(absl::StrContains(problems, "headers.x-key")) << problems;
   EXPECT_TRUE(absl::StrContains(problems, "one access key in base64")) << problems;
   EXPECT_FALSE(absl::StrContains(problems, "secret!") || absl::StrContains(problems, "topsecret") ||
-               absl::StrContains(problems, "base64!")) << problems;
+               absl::StrContains(problems, "base64!"))
+      << problems;
 }
 
 }  // namespace

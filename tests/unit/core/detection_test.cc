@@ -5,7 +5,8 @@
 namespace failover::core {
 namespace {
 
-// Interval 6 s, so that one slot of three regions is 2 s; timeout 1 s, so that the burst spacing is 50 ms.
+// Interval 6 s, so that one slot of three regions is 2 s; timeout 1 s, so that the burst spacing is
+// 50 ms.
 GroupConfig Config() {
   GroupConfig config;
   config.services = {{"a", "region-a", "", ""}, {"b", "region-b", "", ""}};
@@ -19,7 +20,8 @@ GroupConfig Config() {
 
 TEST(DetectionTest, TheQuorumsWaitAndOneBurstBoundAnOutage) {
   // 2 slots; the first failure, a second one begun at once and a third 50 ms later.
-  EXPECT_EQ(DetectionOf(Config()).worst, absl::Seconds(4) + absl::Seconds(2) + absl::Milliseconds(50));
+  EXPECT_EQ(DetectionOf(Config()).worst,
+            absl::Seconds(4) + absl::Seconds(2) + absl::Milliseconds(50));
   // 2 slots and one time-out, or 1 slot, a time-out, and one of the regions asked.
   EXPECT_EQ(DetectionOf(Config()).floor, absl::Seconds(4));
 }
@@ -35,7 +37,8 @@ TEST(DetectionTest, AFastCadenceBeatsTheBurst) {
   config.probes[0] = {"status", "", absl::Seconds(1), absl::Seconds(1), 2, 6};
   config.probe_regions = {"x"};
   config.quorum = 1;
-  EXPECT_EQ(DetectionOf(config).worst, absl::Seconds(3));  // slot 1 s, 1 s later the second probe, its time-out
+  EXPECT_EQ(DetectionOf(config).worst,
+            absl::Seconds(3));  // slot 1 s, 1 s later the second probe, its time-out
 }
 
 TEST(DetectionTest, ARegionThatDiesWithItsAgentCostsASlot) {
@@ -52,7 +55,11 @@ TEST(DetectionTest, VotesFromInsideAloneDoNotSuffice) {
   config.probe_regions = {"region-a", "region-c"};
   EXPECT_EQ(DetectionOf(config).worst, absl::InfiniteDuration());
   EXPECT_EQ(DetectionOf(config).floor, absl::InfiniteDuration());
-  EXPECT_EQ(DwellOf([&] { config.min_down_duration = absl::Seconds(1); return config; }()), absl::InfiniteDuration());
+  EXPECT_EQ(DwellOf([&] {
+              config.min_down_duration = absl::Seconds(1);
+              return config;
+            }()),
+            absl::InfiniteDuration());
 }
 
 TEST(DetectionTest, TheFloorIsNeverAboveTheBound) {
@@ -61,10 +68,12 @@ TEST(DetectionTest, TheFloorIsNeverAboveTheBound) {
       for (int threshold = 1; threshold <= 4; ++threshold) {
         for (int quorum = 1; quorum <= 3; ++quorum) {
           GroupConfig config = Config();
-          config.probes[0] = {"p", "", absl::Seconds(interval), absl::Seconds(timeout), threshold, 6};
+          config.probes[0] = {"p",       "", absl::Seconds(interval), absl::Seconds(timeout),
+                              threshold, 6};
           config.quorum = quorum;
           const DetectionBounds bounds = DetectionOf(config);
-          EXPECT_LE(bounds.floor, bounds.worst) << interval << " " << timeout << " " << threshold << " " << quorum;
+          EXPECT_LE(bounds.floor, bounds.worst)
+              << interval << " " << timeout << " " << threshold << " " << quorum;
         }
       }
     }

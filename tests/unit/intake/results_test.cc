@@ -41,7 +41,9 @@ TEST(WhyRefused, OldestAllowedAgeAndLongestErrorAreTaken) {
   EXPECT_EQ(WhyRefused(result, &entry), nullptr);
 }
 
-TEST(WhyRefused, UnassignedTargetIsRefused) { EXPECT_STREQ(WhyRefused(Good(), nullptr), "refused_unknown_target"); }
+TEST(WhyRefused, UnassignedTargetIsRefused) {
+  EXPECT_STREQ(WhyRefused(Good(), nullptr), "refused_unknown_target");
+}
 
 struct Bad {
   const char* what;
@@ -55,17 +57,22 @@ TEST(WhyRefused, EveryMalformedResultIsRefusedWithItsReason) {
       {"other definition", "refused_other_definition", [](auto& r) { r.set_definition(7); }},
       {"no definition", "refused_other_definition", [](auto& r) { r.clear_definition(); }},
       {"sequence zero", "refused_sequence", [](auto& r) { r.set_sequence(0); }},
-      {"negative start age", "refused_age", [](auto& r) { r.mutable_start_age()->set_seconds(-1); }},
-      {"negative completion age", "refused_age", [](auto& r) { r.mutable_complete_age()->set_nanos(-1); }},
+      {"negative start age", "refused_age",
+       [](auto& r) { r.mutable_start_age()->set_seconds(-1); }},
+      {"negative completion age", "refused_age",
+       [](auto& r) { r.mutable_complete_age()->set_nanos(-1); }},
       {"too old", "refused_age", [](auto& r) { r.mutable_start_age()->set_seconds(601); }},
       {"too old by a nanosecond", "refused_age",
        [](auto& r) {
          r.mutable_start_age()->set_seconds(600);
          r.mutable_start_age()->set_nanos(1);
        }},
-      {"overflowing age", "refused_age", [most](auto& r) { r.mutable_start_age()->set_seconds(most); }},
-      {"too many nanoseconds", "refused_age", [](auto& r) { r.mutable_start_age()->set_nanos(1'000'000'000); }},
-      {"completed before it began", "refused_age", [](auto& r) { r.mutable_complete_age()->set_seconds(1); }},
+      {"overflowing age", "refused_age",
+       [most](auto& r) { r.mutable_start_age()->set_seconds(most); }},
+      {"too many nanoseconds", "refused_age",
+       [](auto& r) { r.mutable_start_age()->set_nanos(1'000'000'000); }},
+      {"completed before it began", "refused_age",
+       [](auto& r) { r.mutable_complete_age()->set_seconds(1); }},
       {"success with a failed stage", "refused_stage",
        [](auto& r) { r.set_failed_stage(v1::PROBE_STAGE_CONNECT); }},
       {"success that timed out", "refused_stage", [](auto& r) { r.set_timed_out(true); }},
@@ -121,8 +128,9 @@ TEST(ToSample, OverlongServedByIsIgnoredButTheVoteCounts) {
 }
 
 TEST(AddSample, ControlTargetReachesEveryGroupWithItsOwnIndexAndWithoutAddresses) {
-  TargetEntry entry{kDefinition,
-                    {{"a", {core::TargetKind::kControl, -1, 0}}, {"b", {core::TargetKind::kControl, -1, 2}}}};
+  TargetEntry entry{
+      kDefinition,
+      {{"a", {core::TargetKind::kControl, -1, 0}}, {"b", {core::TargetKind::kControl, -1, 2}}}};
   core::ProbeSample sample;
   sample.sequence = 5;
   sample.success = true;
@@ -143,8 +151,9 @@ TEST(AddSample, AttributionIsKeptForThePublicNameAndTheAddressForServices) {
   sample.cname_chain = {"weu.example"};
   sample.served_by = "apim-weu";
   SamplesByGroup groups;
-  AddSample({1, {{"g", {core::TargetKind::kPublic, -1, -1}}, {"g", {core::TargetKind::kService, 1, 0}}}}, sample,
-            groups);
+  AddSample(
+      {1, {{"g", {core::TargetKind::kPublic, -1, -1}}, {"g", {core::TargetKind::kService, 1, 0}}}},
+      sample, groups);
   ASSERT_EQ(groups["g"].size(), 2u);
   EXPECT_EQ(groups["g"][0].served_by, "apim-weu");
   EXPECT_EQ(groups["g"][0].cname_chain.size(), 1u);

@@ -81,7 +81,8 @@ v1::GroupStatus Group() {
   group.set_active("weu");
   group.set_quorum(2);
   group.set_at_ms(kNow);
-  for (const char* region : {"westeurope", "northeurope", "uksouth"}) group.add_probe_regions(region);
+  for (const char* region : {"westeurope", "northeurope", "uksouth"})
+    group.add_probe_regions(region);
   AddService("weu", "westeurope", v1::ROLE_ACTIVE, group);
   v1::ServiceStatus* standby = AddService("neu", "northeurope", v1::ROLE_STANDBY, group);
   standby->set_ready(true);
@@ -137,8 +138,10 @@ Snapshot Leader() {
   agent.set_report_delay_ms(150);
   agent.set_certificate_expiry_ms(kNow + kHour);
   snapshot.agents = {agent};
-  snapshot.agent_counters = {{"westeurope", "one", "accepted", 10}, {"westeurope", "two", "accepted", 5},
-                             {"westeurope", "one", "refused_age", 2}, {"westeurope", "one", "slowed", 1}};
+  snapshot.agent_counters = {{"westeurope", "one", "accepted", 10},
+                             {"westeurope", "two", "accepted", 5},
+                             {"westeurope", "one", "refused_age", 2},
+                             {"westeurope", "one", "slowed", 1}};
   snapshot.mailbox_size = 3;
   snapshot.mailbox_capacity = 4096;
   return snapshot;
@@ -162,7 +165,8 @@ v1::GroupRecord Record() {
   return record;
 }
 
-void AddOperation(const std::string& id, v1::OperationKind kind, v1::OperationState state, v1::GroupRecord& record) {
+void AddOperation(const std::string& id, v1::OperationKind kind, v1::OperationState state,
+                  v1::GroupRecord& record) {
   v1::Operation* operation = record.add_operations();
   operation->set_id(id);
   operation->set_kind(kind);
@@ -192,7 +196,8 @@ class MetricsTest : public testing::Test {
   std::vector<prometheus::MetricFamily> Collect() {
     std::vector<prometheus::MetricFamily> all;
     for (const auto& weak : metrics_->collectables()) {
-      for (prometheus::MetricFamily& family : weak.lock()->Collect()) all.push_back(std::move(family));
+      for (prometheus::MetricFamily& family : weak.lock()->Collect())
+        all.push_back(std::move(family));
     }
     return all;
   }
@@ -203,7 +208,8 @@ class MetricsTest : public testing::Test {
       if (family.name != name) continue;
       for (const prometheus::ClientMetric& metric : family.metric) {
         std::vector<std::string> labels;
-        for (const auto& label : metric.label) labels.push_back(absl::StrCat(label.name, "=", label.value));
+        for (const auto& label : metric.label)
+          labels.push_back(absl::StrCat(label.name, "=", label.value));
         double value = metric.gauge.value;
         if (family.type == prometheus::MetricType::Counter) value = metric.counter.value;
         if (family.type == prometheus::MetricType::Histogram)
@@ -229,10 +235,14 @@ class MetricsTest : public testing::Test {
 
 std::string TypeName(prometheus::MetricType type) {
   switch (type) {
-    case prometheus::MetricType::Counter: return "counter";
-    case prometheus::MetricType::Gauge: return "gauge";
-    case prometheus::MetricType::Histogram: return "histogram";
-    default: return "other";
+    case prometheus::MetricType::Counter:
+      return "counter";
+    case prometheus::MetricType::Gauge:
+      return "gauge";
+    case prometheus::MetricType::Histogram:
+      return "histogram";
+    default:
+      return "other";
   }
 }
 
@@ -248,8 +258,8 @@ TEST_F(MetricsTest, CatalogueIsTheOneInTheRepository) {
     ASSERT_FALSE(family.metric.empty()) << family.name << " has no sample even here";
     std::vector<std::string> labels;
     for (const auto& label : family.metric[0].label) labels.push_back(label.name);
-    lines.insert(absl::StrCat(family.name, " | ", TypeName(family.type), " | ", absl::StrJoin(labels, ","), " | ",
-                              family.help));
+    lines.insert(absl::StrCat(family.name, " | ", TypeName(family.type), " | ",
+                              absl::StrJoin(labels, ","), " | ", family.help));
   }
   std::ifstream file(FAILOVER_TESTDATA "/metrics.txt");
   std::set<std::string> expected;
@@ -257,15 +267,18 @@ TEST_F(MetricsTest, CatalogueIsTheOneInTheRepository) {
     if (!line.empty() && line[0] != '#') expected.insert(line);
   }
   std::vector<std::string> missing, surplus;
-  std::set_difference(expected.begin(), expected.end(), lines.begin(), lines.end(), std::back_inserter(missing));
-  std::set_difference(lines.begin(), lines.end(), expected.begin(), expected.end(), std::back_inserter(surplus));
+  std::set_difference(expected.begin(), expected.end(), lines.begin(), lines.end(),
+                      std::back_inserter(missing));
+  std::set_difference(lines.begin(), lines.end(), expected.begin(), expected.end(),
+                      std::back_inserter(surplus));
   EXPECT_TRUE(missing.empty()) << "in metrics.txt, not exported:\n" << absl::StrJoin(missing, "\n");
   EXPECT_TRUE(surplus.empty()) << "exported, not in metrics.txt:\n" << absl::StrJoin(surplus, "\n");
 }
 
 TEST_F(MetricsTest, NoSeriesHasALabelThatPrometheusOperatorsAttach) {
-  const std::set<std::string> forbidden = {"service", "namespace", "pod",     "container", "endpoint",
-                                           "instance", "job",       "cluster", "region",    "node"};
+  const std::set<std::string> forbidden = {"service",  "namespace", "pod", "container",
+                                           "endpoint", "instance",  "job", "cluster",
+                                           "region",   "node"};
   for (const prometheus::MetricFamily& family : Collect()) {
     EXPECT_EQ(family.help.find('\n'), std::string::npos) << family.name;
     for (const prometheus::ClientMetric& metric : family.metric) {
@@ -275,7 +288,8 @@ TEST_F(MetricsTest, NoSeriesHasALabelThatPrometheusOperatorsAttach) {
         azure_region |= label.name == "azure_region";
         apim_service |= label.name == "apim_service";
       }
-      EXPECT_TRUE(!azure_region || apim_service) << family.name << ": apim_service stands beside every azure_region";
+      EXPECT_TRUE(!azure_region || apim_service)
+          << family.name << ": apim_service stands beside every azure_region";
     }
   }
 }
@@ -285,8 +299,10 @@ TEST_F(MetricsTest, NoSeriesIsThereTwice) {
     std::set<std::string> seen;
     for (const prometheus::ClientMetric& metric : family.metric) {
       std::vector<std::string> labels;
-      for (const auto& label : metric.label) labels.push_back(absl::StrCat(label.name, "=", label.value));
-      EXPECT_TRUE(seen.insert(absl::StrJoin(labels, ",")).second) << family.name << " " << absl::StrJoin(labels, ",");
+      for (const auto& label : metric.label)
+        labels.push_back(absl::StrCat(label.name, "=", label.value));
+      EXPECT_TRUE(seen.insert(absl::StrJoin(labels, ",")).second)
+          << family.name << " " << absl::StrJoin(labels, ",");
     }
   }
 }
@@ -308,19 +324,23 @@ TEST_F(MetricsTest, UnknownRpoIsInfiniteAndNotAbsent) {
   standby().set_rpo_now_ms(-1);
   standby().set_rpo_source("");
   group().set_rpo_now_ms(-1);
+  EXPECT_TRUE(std::isinf(Value("apim_failover_rpo_seconds",
+                               "failover_group=orders,apim_service=neu,source=recovery_point")));
   EXPECT_TRUE(std::isinf(
-      Value("apim_failover_rpo_seconds", "failover_group=orders,apim_service=neu,source=recovery_point")));
-  EXPECT_TRUE(std::isinf(Value("apim_failover_group_rpo_seconds", "failover_group=orders,source=recovery_point")));
+      Value("apim_failover_group_rpo_seconds", "failover_group=orders,source=recovery_point")));
 }
 
 TEST_F(MetricsTest, KnownRpoIsInSeconds) {
-  EXPECT_EQ(Value("apim_failover_rpo_seconds", "failover_group=orders,apim_service=neu,source=recovery_point"), 90);
+  EXPECT_EQ(Value("apim_failover_rpo_seconds",
+                  "failover_group=orders,apim_service=neu,source=recovery_point"),
+            90);
 }
 
 TEST_F(MetricsTest, RecoveryPointIsAbsentAndTheStandbyUnprotectedWhileItHoldsNothing) {
   standby().mutable_record()->set_recovery_point_ms(0);
   EXPECT_TRUE(Samples("apim_failover_recovery_point_timestamp_seconds").empty());
-  EXPECT_EQ(Value("apim_failover_standby_protected", "failover_group=orders,azure_region=northeurope,apim_service=neu"),
+  EXPECT_EQ(Value("apim_failover_standby_protected",
+                  "failover_group=orders,azure_region=northeurope,apim_service=neu"),
             0);
 }
 
@@ -342,10 +362,14 @@ TEST_F(MetricsTest, EveryBlockerIsPresentAndOnlyTheActiveOneIsSet) {
   EXPECT_EQ(sum, 1);
   EXPECT_EQ(Value("apim_failover_blocked", "failover_group=orders,reason=cooldown"), 1);
   EXPECT_EQ(Samples("apim_failover_standby_blocked").size(), 12u);
-  EXPECT_EQ(Value("apim_failover_standby_blocked", "failover_group=orders,apim_service=neu,reason=drift"), 0);
+  EXPECT_EQ(
+      Value("apim_failover_standby_blocked", "failover_group=orders,apim_service=neu,reason=drift"),
+      0);
   standby().clear_blockers();
   AddBlockers(true, "drift", standby().mutable_blockers());
-  EXPECT_EQ(Value("apim_failover_standby_blocked", "failover_group=orders,apim_service=neu,reason=drift"), 1);
+  EXPECT_EQ(
+      Value("apim_failover_standby_blocked", "failover_group=orders,apim_service=neu,reason=drift"),
+      1);
 }
 
 TEST_F(MetricsTest, GroupThatIsNotLoadedYetDoesNotClaimToBeUnblocked) {
@@ -370,7 +394,8 @@ TEST_F(MetricsTest, StateSetsHaveExactlyOneSeriesThatHolds) {
   EXPECT_EQ(Value("apim_failover_service_verdict", service + "verdict=down"), 1);
   EXPECT_EQ(Value("apim_failover_service_verdict", service + "verdict=up"), 0);
   standby().mutable_regions(2)->set_vote(v1::VOTE_DOWN);
-  EXPECT_EQ(Value("apim_failover_probe_region_vote", service + "probe_region=uksouth,vote=down"), 1);
+  EXPECT_EQ(Value("apim_failover_probe_region_vote", service + "probe_region=uksouth,vote=down"),
+            1);
   EXPECT_EQ(Value("apim_failover_probe_region_vote", service + "probe_region=uksouth,vote=up"), 0);
   EXPECT_EQ(Value("apim_failover_service_votes", service + "vote=up"), 2);
   EXPECT_EQ(Value("apim_failover_service_votes", service + "vote=down"), 1);
@@ -383,7 +408,8 @@ TEST_F(MetricsTest, StateOfAnotherVersionIsShownAsUnknown) {
 }
 
 TEST_F(MetricsTest, UnknownVerdictIsNotHealthy) {
-  const std::string labels = "failover_group=orders,azure_region=westeurope,apim_service=weu,role=active";
+  const std::string labels =
+      "failover_group=orders,azure_region=westeurope,apim_service=weu,role=active";
   EXPECT_EQ(Value("apim_failover_service_healthy", labels), 1);
   group().mutable_services(0)->set_verdict("unknown");
   EXPECT_EQ(Value("apim_failover_service_healthy", labels), 0);
@@ -402,25 +428,32 @@ TEST_F(MetricsTest, UnknownTrafficIsAbsentAndDoesNotMatch) {
 }
 
 TEST_F(MetricsTest, UnconfirmedRolesShowNoActiveService) {
-  for (v1::ServiceStatus& service : *group().mutable_services()) service.set_role(v1::ROLE_UNCONFIRMED);
+  for (v1::ServiceStatus& service : *group().mutable_services())
+    service.set_role(v1::ROLE_UNCONFIRMED);
   EXPECT_TRUE(Samples("apim_failover_active_region_info").empty());
   EXPECT_TRUE(Samples("apim_failover_standby_info").empty());
-  EXPECT_EQ(Value("apim_failover_service_role",
-                  "failover_group=orders,azure_region=westeurope,apim_service=weu,role=unconfirmed"),
-            1);
+  EXPECT_EQ(
+      Value("apim_failover_service_role",
+            "failover_group=orders,azure_region=westeurope,apim_service=weu,role=unconfirmed"),
+      1);
 }
 
 TEST_F(MetricsTest, EveryConfiguredRegionIsPresentBeforeItsFirstAgent) {
-  EXPECT_EQ(Value("apim_failover_agent_connected", "failover_group=orders,probe_region=westeurope"), 1);
-  EXPECT_EQ(Value("apim_failover_agent_connected", "failover_group=orders,probe_region=uksouth"), 0);
+  EXPECT_EQ(Value("apim_failover_agent_connected", "failover_group=orders,probe_region=westeurope"),
+            1);
+  EXPECT_EQ(Value("apim_failover_agent_connected", "failover_group=orders,probe_region=uksouth"),
+            0);
   EXPECT_EQ(Value("apim_failover_agent_instances", "probe_region=uksouth"), 0);
   EXPECT_EQ(Value("apim_failover_agent_results_total", "probe_region=uksouth,result=accepted"), 0);
-  EXPECT_EQ(Value("apim_failover_agent_refused_total", "probe_region=uksouth,reason=identity_mismatch"), 0);
+  EXPECT_EQ(
+      Value("apim_failover_agent_refused_total", "probe_region=uksouth,reason=identity_mismatch"),
+      0);
   EXPECT_EQ(Samples("apim_failover_agent_last_report_timestamp_seconds").size(), 1u);
 }
 
 TEST_F(MetricsTest, CountersOfAgentsAreSummedByRegion) {
-  EXPECT_EQ(Value("apim_failover_agent_results_total", "probe_region=westeurope,result=accepted"), 15);
+  EXPECT_EQ(Value("apim_failover_agent_results_total", "probe_region=westeurope,result=accepted"),
+            15);
   EXPECT_EQ(Value("apim_failover_agent_refused_total", "probe_region=westeurope,reason=age"), 2);
   EXPECT_EQ(Value("apim_failover_agent_slowed_total", "probe_region=westeurope"), 1);
 }
@@ -438,10 +471,14 @@ TEST_F(MetricsTest, OutageCountsFromItsEarlierBoundAndSaysItsWidth) {
 }
 
 TEST_F(MetricsTest, LastSwitchIsShownByPhase) {
-  EXPECT_EQ(Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic"), 10);
   EXPECT_EQ(
-      Value("apim_failover_last_switch_rto_phase_seconds", "failover_group=orders,trigger=automatic,phase=decide"), 3);
-  EXPECT_EQ(Value("apim_failover_last_switch_proved", "failover_group=orders,trigger=automatic"), 1);
+      Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic"),
+      10);
+  EXPECT_EQ(Value("apim_failover_last_switch_rto_phase_seconds",
+                  "failover_group=orders,trigger=automatic,phase=decide"),
+            3);
+  EXPECT_EQ(Value("apim_failover_last_switch_proved", "failover_group=orders,trigger=automatic"),
+            1);
 }
 
 TEST_F(MetricsTest, SwitchThatWasNeverSeenHasAnInfiniteRto) {
@@ -449,9 +486,12 @@ TEST_F(MetricsTest, SwitchThatWasNeverSeenHasAnInfiniteRto) {
   last->set_success(false);
   last->set_rpo_ms(-1);
   last->mutable_rto()->set_to_switch_only(true);
-  EXPECT_TRUE(std::isinf(Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic")));
-  EXPECT_TRUE(std::isinf(Value("apim_failover_last_switch_rpo_seconds", "failover_group=orders,trigger=automatic")));
-  EXPECT_EQ(Samples("apim_failover_last_switch_rto_phase_seconds").size(), 3u) << "visible was not reached";
+  EXPECT_TRUE(std::isinf(
+      Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic")));
+  EXPECT_TRUE(std::isinf(
+      Value("apim_failover_last_switch_rpo_seconds", "failover_group=orders,trigger=automatic")));
+  EXPECT_EQ(Samples("apim_failover_last_switch_rto_phase_seconds").size(), 3u)
+      << "visible was not reached";
 }
 
 TEST_F(MetricsTest, ForecastIsInfiniteUntilASwitchWasMeasured) {
@@ -463,7 +503,8 @@ constexpr char kBackups[] = "apim_service=weu,failover_group=orders,operation=ba
 
 TEST_F(MetricsTest, OperationsAreCountedOnceFromZeroAndNotThoseOfThePast) {
   v1::GroupRecord record = Record();
-  AddOperation("0", v1::OPERATION_KIND_BACKUP, v1::OPERATION_STATE_SUCCEEDED, record);  // of a former leader
+  AddOperation("0", v1::OPERATION_KIND_BACKUP, v1::OPERATION_STATE_SUCCEEDED,
+               record);  // of a former leader
   metrics_->RecordIs(record);
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "success")), 0);
   AddOperation("1", v1::OPERATION_KIND_BACKUP, v1::OPERATION_STATE_RUNNING, record);
@@ -478,9 +519,11 @@ TEST_F(MetricsTest, OperationsAreCountedOnceFromZeroAndNotThoseOfThePast) {
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "success")), 1);
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "failure")), 2);
   EXPECT_EQ(Value("apim_failover_sync_operations_total", absl::StrCat(kBackups, "cancelled")), 1);
-  EXPECT_EQ(Value("apim_failover_sync_operation_duration_seconds", "operation=backup,result=success"), 1);
   EXPECT_EQ(
-      Value("apim_failover_sync_last_duration_seconds", "failover_group=orders,apim_service=weu,operation=backup"), 60);
+      Value("apim_failover_sync_operation_duration_seconds", "operation=backup,result=success"), 1);
+  EXPECT_EQ(Value("apim_failover_sync_last_duration_seconds",
+                  "failover_group=orders,apim_service=weu,operation=backup"),
+            60);
 }
 
 TEST_F(MetricsTest, VerificationsAreCountedByRunAndStandby) {
@@ -514,7 +557,8 @@ TEST_F(MetricsTest, EndedFailoverIsCountedOnceWithItsMeasuredTime) {
   metrics_->RecordIs(record);
   metrics_->RecordIs(record);
   EXPECT_EQ(Value("apim_failover_switches_total",
-                  "failover_group=orders,from_region=region-weu,kind=failover,result=success,to_region=region-neu,"
+                  "failover_group=orders,from_region=region-weu,kind=failover,result=success,to_"
+                  "region=region-neu,"
                   "trigger=automatic"),
             1);
   EXPECT_EQ(Value("apim_failover_rto_seconds", "result=success,trigger=automatic"), 1);
@@ -554,7 +598,8 @@ TEST_F(MetricsTest, CallsAreCounted) {
   EXPECT_EQ(Value("apim_failover_azure_requests_total", "api=arm,code=429,operation=poll"), 1);
   EXPECT_EQ(Value("apim_failover_azure_request_duration_seconds", "api=arm,operation=poll"), 2);
   EXPECT_EQ(Value("apim_failover_store_writes_total", "result=failure"), 1);
-  EXPECT_EQ(Value("apim_failover_store_write_duration_seconds", ""), 1) << "a failed write has no duration";
+  EXPECT_EQ(Value("apim_failover_store_write_duration_seconds", ""), 1)
+      << "a failed write has no duration";
   EXPECT_EQ(Value("apim_failover_core_step_duration_seconds", ""), 1);
   EXPECT_EQ(Value("apim_failover_switch_latency_seconds", ""), 1);
   EXPECT_EQ(Value("apim_failover_clock_gaps_total", ""), 1);
@@ -563,9 +608,11 @@ TEST_F(MetricsTest, CallsAreCounted) {
 }
 
 TEST_F(MetricsTest, SeriesOfCallsAreBounded) {
-  for (int i = 0; i < 3000; ++i) metrics_->AzureCall("arm", "poll", absl::StrCat(i), absl::ZeroDuration());
+  for (int i = 0; i < 3000; ++i)
+    metrics_->AzureCall("arm", "poll", absl::StrCat(i), absl::ZeroDuration());
   EXPECT_LE(Samples("apim_failover_azure_requests_total").size(), 1001u);
-  EXPECT_EQ(Value("apim_failover_azure_requests_total", "api=other,code=other,operation=other"), 2000);
+  EXPECT_EQ(Value("apim_failover_azure_requests_total", "api=other,code=other,operation=other"),
+            2000);
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ absl::Duration FromProto(const google::protobuf::Duration& d) {
   return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
 }
 
-void AddProbe(const std::string& name, const std::string& path, absl::Duration interval, GroupSettings& group) {
+void AddProbe(const std::string& name, const std::string& path, absl::Duration interval,
+              GroupSettings& group) {
   v1::ProbeSpec* probe = group.spec.add_probes();
   probe->set_name(name);
   probe->mutable_http()->set_path(path);
@@ -55,7 +56,8 @@ intake::Assignments Make(std::vector<GroupSettings> groups, const GroupFacts& fa
 }
 
 // Dies with a readable message when the region is not asked to probe that.
-const v1::Target& Find(const intake::Assignments& assignments, const std::string& region, const std::string& id) {
+const v1::Target& Find(const intake::Assignments& assignments, const std::string& region,
+                       const std::string& id) {
   for (const v1::Target& target : assignments.by_probe_region.at(region).targets()) {
     if (target.id() == id) return target;
   }
@@ -83,7 +85,8 @@ TEST(Assignments, DefaultPortIsLeftOutOfTheUrlButNotOfConnectTo) {
 TEST(Assignments, HostOfTheProbeWinsOverThatOfThePublicUrl) {
   GroupSettings group = Group("orders");
   group.spec.mutable_probes(0)->mutable_http()->set_host("other.example");
-  EXPECT_EQ(Find(Make({group}), "uksouth", "orders/weu/status").url(), "https://other.example/status");
+  EXPECT_EQ(Find(Make({group}), "uksouth", "orders/weu/status").url(),
+            "https://other.example/status");
 }
 
 TEST(Assignments, WithoutAnyPublicNameTheGatewaysOwnIsUsedAndNothingIsRedirected) {
@@ -171,14 +174,16 @@ TEST(Assignments, PublicNameWithAnotherPathExpects200) {
 }
 
 TEST(Assignments, ControlTargetIsSharedAndHasTheIntervalOfTheFastestDecidingProbe) {
-  const intake::Assignments assignments = Make({Group("a", absl::Seconds(6)), Group("b", absl::Seconds(1))});
+  const intake::Assignments assignments =
+      Make({Group("a", absl::Seconds(6)), Group("b", absl::Seconds(1))});
   const std::string id = "@control/https://neutral.example/";
   const v1::Target target = Find(assignments, "northeurope", id);
   EXPECT_EQ(FromProto(target.interval()), absl::Seconds(1));
   ASSERT_EQ(target.expect_status_size(), 1);
   EXPECT_EQ(target.expect_status(0), "100-599");
   int times = 0;
-  for (const v1::Target& other : assignments.by_probe_region.at("northeurope").targets()) times += other.id() == id;
+  for (const v1::Target& other : assignments.by_probe_region.at("northeurope").targets())
+    times += other.id() == id;
   EXPECT_EQ(times, 1);
   ASSERT_EQ(assignments.targets.at(id).uses.size(), 2u);
   EXPECT_EQ(assignments.targets.at(id).uses[1].group, "b");
@@ -219,14 +224,22 @@ uint64_t DefinitionWith(void (*change)(GroupSettings&, GroupFacts&)) {
 TEST(Definition, ChangesWithEverythingThatChangesWhatAResultMeans) {
   const std::vector<void (*)(GroupSettings&, GroupFacts&)> changes = {
       [](GroupSettings&, GroupFacts&) {},
-      [](GroupSettings& g, GroupFacts&) { g.spec.mutable_probes(0)->mutable_http()->set_path("/other"); },
+      [](GroupSettings& g, GroupFacts&) {
+        g.spec.mutable_probes(0)->mutable_http()->set_path("/other");
+      },
       [](GroupSettings&, GroupFacts& f) { f.gateway_urls[0] = "https://moved.azure.example"; },
-      [](GroupSettings& g, GroupFacts&) { g.spec.mutable_probes(0)->mutable_http()->set_host("h.example"); },
+      [](GroupSettings& g, GroupFacts&) {
+        g.spec.mutable_probes(0)->mutable_http()->set_host("h.example");
+      },
       [](GroupSettings& g, GroupFacts&) {
         (*g.spec.mutable_probes(0)->mutable_http()->mutable_headers())["a"] = "b";
       },
-      [](GroupSettings& g, GroupFacts&) { g.spec.mutable_probes(0)->mutable_http()->add_expect_status("204"); },
-      [](GroupSettings& g, GroupFacts&) { g.spec.mutable_probes(0)->mutable_http()->set_expect_body_regex("x"); },
+      [](GroupSettings& g, GroupFacts&) {
+        g.spec.mutable_probes(0)->mutable_http()->add_expect_status("204");
+      },
+      [](GroupSettings& g, GroupFacts&) {
+        g.spec.mutable_probes(0)->mutable_http()->set_expect_body_regex("x");
+      },
       [](GroupSettings& g, GroupFacts&) { g.spec.mutable_probes(0)->set_reuse_connection(true); },
       [](GroupSettings& g, GroupFacts&) { g.core.probes[0].timeout = absl::Milliseconds(1500); },
       [](GroupSettings& g, GroupFacts&) { g.core.probes[0].failure_threshold = 5; },
@@ -241,13 +254,18 @@ TEST(Definition, ChangesWithEverythingThatChangesWhatAResultMeans) {
 TEST(Definition, IsTheSameInEveryRoleRegionAndCadence) {
   const uint64_t before = DefinitionWith([](GroupSettings&, GroupFacts&) {});
   EXPECT_EQ(DefinitionWith([](GroupSettings&, GroupFacts& f) { f.active = 1; }), before);
-  EXPECT_EQ(DefinitionWith([](GroupSettings& g, GroupFacts&) { g.core.probe_regions = {"uksouth"}; }), before);
-  EXPECT_EQ(DefinitionWith([](GroupSettings& g, GroupFacts&) { g.core.probes[0].interval = absl::Seconds(9); }),
+  EXPECT_EQ(
+      DefinitionWith([](GroupSettings& g, GroupFacts&) { g.core.probe_regions = {"uksouth"}; }),
+      before);
+  EXPECT_EQ(DefinitionWith([](GroupSettings& g, GroupFacts&) {
+              g.core.probes[0].interval = absl::Seconds(9);
+            }),
             before);
   const intake::Assignments assignments = Make({Group("orders")});
   for (const auto& [region, assignment] : assignments.by_probe_region) {
     for (const v1::Target& target : assignment.targets()) {
-      EXPECT_EQ(target.definition(), assignments.targets.at(target.id()).definition) << region << " " << target.id();
+      EXPECT_EQ(target.definition(), assignments.targets.at(target.id()).definition)
+          << region << " " << target.id();
     }
   }
 }
@@ -255,7 +273,8 @@ TEST(Definition, IsTheSameInEveryRoleRegionAndCadence) {
 TEST(Assignments, FollowerKnowsEveryTargetSoThatItCanReadResults) {
   Settings settings;
   settings.groups = {Group("orders")};
-  const intake::Assignments assignments = MakeAssignments(settings, {{"orders", Facts()}}, 0, 3, false);
+  const intake::Assignments assignments =
+      MakeAssignments(settings, {{"orders", Facts()}}, 0, 3, false);
   EXPECT_FALSE(assignments.leading);
   EXPECT_EQ(assignments.targets.size(), 4u);
 }

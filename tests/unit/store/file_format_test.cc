@@ -29,7 +29,9 @@ std::string Encode(const v1::GroupRecord& record, uint64_t write = 1) {
   return EncodeFile(record, write, header).value();
 }
 
-absl::Status DecodeStatus(absl::string_view text) { return DecodeFile(text, "orders-api", "/dir/x.state").status(); }
+absl::Status DecodeStatus(absl::string_view text) {
+  return DecodeFile(text, "orders-api", "/dir/x.state").status();
+}
 
 TEST(FileFormatTest, ARecordIsReadBackAsItWasWritten) {
   FileHeader header;
@@ -63,7 +65,8 @@ TEST(FileFormatTest, EveryChangedByteIsRefused) {
     damaged[i] ^= 0x01;
     const absl::Status status = DecodeStatus(damaged);
     // A changed schema number may look like a newer file; both are refused and kept.
-    EXPECT_TRUE(absl::IsDataLoss(status) || absl::IsFailedPrecondition(status)) << i << ": " << status;
+    EXPECT_TRUE(absl::IsDataLoss(status) || absl::IsFailedPrecondition(status))
+        << i << ": " << status;
   }
 }
 
@@ -77,16 +80,21 @@ TEST(FileFormatTest, EveryTruncationIsDataLoss) {
 TEST(FileFormatTest, ARefusalSaysWhichFileWhatIsWrongAndWhatToDo) {
   const std::string text = Encode(Record());
   const absl::Status truncated = DecodeStatus(text.substr(0, text.size() - 5));
-  EXPECT_TRUE(absl::StrContains(truncated.message(), "state file /dir/x.state is corrupt: it is truncated: "));
+  EXPECT_TRUE(absl::StrContains(truncated.message(),
+                                "state file /dir/x.state is corrupt: it is truncated: "));
   EXPECT_TRUE(absl::StrContains(truncated.message(), "it is kept untouched"));
   EXPECT_TRUE(absl::StrContains(truncated.message(), "failoverctl adopt"));
   EXPECT_TRUE(absl::StrContains(DecodeStatus("").message(), "it is empty"));
-  EXPECT_TRUE(absl::StrContains(DecodeStatus("{}\n").message(), "its first line does not begin with"));
-  EXPECT_TRUE(absl::StrContains(DecodeStatus(std::string(400, 'x')).message(), "its first line has no end"));
+  EXPECT_TRUE(
+      absl::StrContains(DecodeStatus("{}\n").message(), "its first line does not begin with"));
+  EXPECT_TRUE(absl::StrContains(DecodeStatus(std::string(400, 'x')).message(),
+                                "its first line has no end"));
   EXPECT_TRUE(absl::StrContains(DecodeStatus(text + "x").message(), "1 bytes follow its end"));
-  EXPECT_TRUE(absl::StrContains(DecodeStatus("apim-failover-state schema=1 write=x\n").message(), "malformed"));
+  EXPECT_TRUE(absl::StrContains(DecodeStatus("apim-failover-state schema=1 write=x\n").message(),
+                                "malformed"));
   EXPECT_TRUE(absl::StrContains(
-      DecodeStatus(absl::StrReplaceAll(text, {{"apim-weu", "apim-neu"}})).message(), "its checksum is"));
+      DecodeStatus(absl::StrReplaceAll(text, {{"apim-weu", "apim-neu"}})).message(),
+      "its checksum is"));
 }
 
 TEST(FileFormatTest, ANewerSchemaIsRefusedAsNewerNotAsCorrupt) {
@@ -94,21 +102,27 @@ TEST(FileFormatTest, ANewerSchemaIsRefusedAsNewerNotAsCorrupt) {
   newer.set_schema_version(kSchemaVersion + 1);
   const absl::Status status = DecodeStatus(Encode(newer));
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_TRUE(absl::StrContains(status.message(), "written by a newer version: schema 2, this one knows 1")) << status;
+  EXPECT_TRUE(
+      absl::StrContains(status.message(), "written by a newer version: schema 2, this one knows 1"))
+      << status;
 }
 
 TEST(FileFormatTest, AFieldThatThisVersionDoesNotKnowIsRefusedAsNewer) {
   const std::string json = "{\"schemaVersion\":1,\"name\":\"orders-api\",\"inventedLater\":1}\n";
   const std::string bare = absl::StrCat("apim-failover-state schema=1 write=1 bytes=", json.size());
-  const absl::Status status = DecodeStatus(absl::StrCat(bare, " sha256=", Sha256Hex(bare + "\n" + json), "\n", json));
+  const absl::Status status =
+      DecodeStatus(absl::StrCat(bare, " sha256=", Sha256Hex(bare + "\n" + json), "\n", json));
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "inventedLater")) << status;
 }
 
 TEST(FileFormatTest, AFileOfAnotherGroupIsRefused) {
-  const absl::Status status = DecodeFile(Encode(Record()), "payments", "/dir/payments.state").status();
+  const absl::Status status =
+      DecodeFile(Encode(Record()), "payments", "/dir/payments.state").status();
   EXPECT_TRUE(absl::IsDataLoss(status));
-  EXPECT_TRUE(absl::StrContains(status.message(), "it holds the group \"orders-api\", expected \"payments\"")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(),
+                                "it holds the group \"orders-api\", expected \"payments\""))
+      << status;
 }
 
 TEST(FileFormatTest, NoGroupNameLeavesTheDirectoryOrMeetsAnother) {
@@ -124,7 +138,8 @@ TEST(FileFormatTest, FileNamesLeadBackToTheirGroupsAndOthersToNone) {
   for (const std::string group : {"orders-api", "../x", "Größe", "a b%41", "."}) {
     EXPECT_EQ(GroupOf(FileNameOf(group)), group);
   }
-  for (const char* other : {"lock", "orders.state.tmp", ".state", "Orders.state", "%4f.state", "%4.state", "a.b.state"}) {
+  for (const char* other : {"lock", "orders.state.tmp", ".state", "Orders.state", "%4f.state",
+                            "%4.state", "a.b.state"}) {
     EXPECT_EQ(GroupOf(other), "") << other;
   }
 }

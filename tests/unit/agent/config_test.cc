@@ -105,6 +105,22 @@ TEST(AgentConfig, AMissingFileIsNamed) {
       << config.status();
 }
 
+TEST(AgentConfig, RelativePathsCountFromTheConfigurationsDirectory) {
+  const TempDir directory;
+  const std::string file = directory.Write("agent.yaml", R"(probeRegion: westeurope
+controllers: ["c.example:7443"]
+tls: {certificateFile: tls.crt, keyFile: sub/tls.key, caFile: /etc/ca.crt}
+assignmentFile: assignment.json
+)");
+  const auto config = LoadConfig(file, false);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->file.tls().certificate_file(), directory.File("tls.crt"));
+  EXPECT_EQ(config->file.tls().key_file(), directory.File("sub/tls.key"));
+  EXPECT_EQ(config->file.tls().ca_file(), "/etc/ca.crt");
+  EXPECT_EQ(config->file.assignment_file(), directory.File("assignment.json"));
+  EXPECT_EQ(config->file.ca_file(), "");
+}
+
 TEST(AgentConfig, UnreadableCertificatesAndEmptyBundlesAreNamed) {
   const TempDir directory;
   Config config;

@@ -51,7 +51,8 @@ std::string Bracketed(const IpAddress& address) {
   return address.is_v4() ? address.ToString() : absl::StrCat("[", address.ToString(), "]");
 }
 
-// What is the same for every probe: nothing from the environment, nothing followed, everything verified.
+// What is the same for every probe: nothing from the environment, nothing followed, everything
+// verified.
 bool SetFixedOptions(CURL* handle) {
   bool good = true;
   const auto set = [&good, handle](CURLoption option, auto value) {

@@ -307,7 +307,8 @@ void Loop::Finish(Probe& probe) {
       kept.result.set_sequence(NextSequence(probe.target->id));
       options_.metrics->Result(*probe.target, kept.result, clock_.Wall());
       const bool changed = state->good != probe.seen.success;
-      if (!probe.seen.success) LogDebug("probe failed", {{"target", probe.target->id}, {"error", probe.seen.error}});
+      if (!probe.seen.success)
+        LogDebug("probe failed", {{"target", probe.target->id}, {"error", probe.seen.error}});
       state->good = probe.seen.success;
       options_.on_result(std::move(kept), changed);
     }

@@ -35,7 +35,7 @@ part() {  # NAME COMMAND...
 }
 
 tests_of() {  # PRESET LABEL [REGEX]: the ctest label of a build; counts its tests
-  local log=$root/build/$1-$2.log status=0
+  local log=$root/build/$1-$2.log status=0 name
   ctest --test-dir "$root/build/$1" -L "^$2$" ${3:+-R "$3"} --output-on-failure --no-tests=error -j 2 >"$log" 2>&1 || status=$?
   [ "$status" = 0 ] && tail -n 4 "$log" || grep -vE '^ *[0-9]+/[0-9]+ Test +#.*Passed|^ *Start ' "$log" | tail -n 120
   grep -E '\*\*\*Skipped' "$log" | sed -E 's/.*: ([^ ]+) .*/\1/' | sort -u >"$log.skipped"

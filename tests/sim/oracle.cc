@@ -75,11 +75,9 @@ void Oracle::Remember(const v1::GroupRecord& record) {
   before_.paused = record.pause().active();
   before_.sync_run = record.sync_run().id();
   before_.roles.clear();
-  before_.not_resynced.clear();
   before_.recovery.clear();
   for (const v1::ServiceRecord& service : record.services()) {
     before_.roles.push_back(service.role());
-    before_.not_resynced.push_back(service.not_resynced());
     before_.recovery.push_back(service.recovery_point_ms());
   }
   const int count = record.operations_size();
@@ -213,12 +211,6 @@ void Oracle::Roles(const core::Event& event, const v1::GroupRecord& record, Now 
   if (!changed) return;
   Require(active <= 1, "one_active", absl::StrCat(active, " active services"), now);
   const std::string chosen = ActiveOf(record);
-  // Back to a service that went its own way: what the others hold says nothing about its content.
-  for (int i = 0; i < record.services_size(); ++i) {
-    const bool own_way = before_.not_resynced[i] || std::holds_alternative<core::Order>(event);
-    if (record.services(i).name() != chosen || !own_way) continue;
-    for (const v1::ServiceRecord& other : record.services()) diverged_.insert(other.name());
-  }
   if (before_.stage == v1::FAILOVER_STAGE_ENABLING && record.failover().id() == before_.failover) {
     const auto* read = std::get_if<core::TrafficRead>(&event);
     const bool seen = read != nullptr && traffic_served_.contains(read->call) &&
@@ -345,10 +337,12 @@ void Oracle::PauseHolds(const core::Event&, const v1::GroupRecord& record, Now n
 void Oracle::Recovery(const core::Event& event, const v1::GroupRecord& record, Now now) {
   for (int i = 0; i < record.services_size(); ++i) {
     const v1::ServiceRecord& service = record.services(i);
-    if (service.recovery_point_ms() == before_.recovery[i] || service.recovery_point_ms() == 0)
-      continue;
-    const auto blob = truth_->blobs.find(service.recovery_blob());
     const bool read = std::holds_alternative<core::FingerprintRead>(event);
+    const bool back = service.recovery_point_ms() < before_.recovery[i];  // capped: roles changed
+    if (service.recovery_point_ms() == 0 || service.recovery_point_ms() == before_.recovery[i])
+      continue;
+    if (back && !read) continue;
+    const auto blob = truth_->blobs.find(service.recovery_blob());
     Require(read && blob != truth_->blobs.end() && blob->second.complete && !blob->second.bad,
             "recovery_point_has_a_backup", service.name(), now);
     if (blob == truth_->blobs.end()) continue;
@@ -356,7 +350,6 @@ void Oracle::Recovery(const core::Event& event, const v1::GroupRecord& record, N
             "verified_is_equal", absl::StrCat(service.name(), " from ", service.recovery_blob()),
             now);
     left_[service.name()] = served_[service.name()].content;
-    diverged_.erase(service.name());
     if (wall_jumps_) continue;
     const absl::Time snapshot = now.wall - (now.steady - blob->second.snapshot);
     Require(absl::FromUnixMillis(service.recovery_point_ms()) <= snapshot,

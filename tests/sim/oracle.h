@@ -48,7 +48,6 @@ class Oracle {
     std::string failover, last_operation;
     std::vector<v1::Role> roles;  // in the record's order
     std::vector<int64_t> recovery;
-    std::vector<bool> not_resynced;
     SteadyTime at = SteadyTime::InfinitePast();
     uint64_t term = 0, epoch = 0;
     bool paused = false;
@@ -88,8 +87,6 @@ class Oracle {
   Before before_;
   std::shared_ptr<const v1::GroupRecord> durable_ = std::make_shared<v1::GroupRecord>();
   std::set<std::string> posts_, abandoned_;
-  std::set<std::string>
-      diverged_;  // standbys whose recovery point lies on another branch than the active's content
   std::map<std::string, Now> switches_;  // past their point of no return, by failover
   absl::Time acknowledged_ = absl::InfinitePast();
   struct Reading {

@@ -234,6 +234,7 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   record.set_roles_since_epoch(record.epoch());
   record.clear_outage();
   record.clear_approval();
+  record.clear_traffic_writes();  // meant for other roles: no ground for a repair
   record.set_last_down_vote_ms(0);
   c.seen().dissent_since.clear();
   c.seen().active_up_since = SteadyTime::InfiniteFuture();

@@ -254,8 +254,8 @@ void Elector::AnsweredWrite(const LeaseAnswer& answer, bool created, SteadyTime 
   const bool done = answer.kind == LeaseAnswer::kOk || answer.kind == LeaseAnswer::kCreated;
   if (done && IsOurs()) {
     problem_ = absl::OkStatus();
-    if (term_.has_value() && answer.kind == LeaseAnswer::kCreated)
-      EndTerm("the Lease had been deleted");
+    const bool was_leading = term_.has_value();
+    if (was_leading && answer.kind == LeaseAnswer::kCreated) EndTerm("the Lease had been deleted");
     if (term_.has_value()) {
       term_->lead_until = std::max(term_->lead_until, sent + times_.renew_deadline);
       if (gap_.has_value() && sent >= *gap_) gap_.reset();
@@ -263,6 +263,10 @@ void Elector::AnsweredWrite(const LeaseAnswer& answer, bool created, SteadyTime 
       if (gap_.has_value()) next_attempt_ = now;
       return;
     }
+    // The Lease that we meant to take over is gone; somebody may have taken it before it went, and
+    // still lead. The new one keeps others out meanwhile.
+    if (answer.kind == LeaseAnswer::kCreated && !was_leading) lead_from_ = now + times_.duration;
+    if (sent < lead_from_) return Rest(now, uniform);
     StartTerm(sent, now);
     next_attempt_ = now;  // the first renewal follows at once [K17]
     return;

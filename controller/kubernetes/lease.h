@@ -152,7 +152,8 @@ class Elector {
   SteadyTime attempt_begun_ = SteadyTime::InfinitePast();
   bool reread_ = false;  // this attempt already fell back to reading
   bool cached_ = false;  // observed_ is what the server has, as far as we know [K18]
-  bool wrote_ = false;   // some write of ours may stand in the Lease
+  SteadyTime lead_from_ = SteadyTime::InfinitePast();  // no term by a request sent earlier
+  bool wrote_ = false;                                 // some write of ours may stand in the Lease
   bool releasing_ = false;
   SteadyTime release_until_;
 

@@ -108,6 +108,15 @@ TEST_F(TrafficTest, ReadsMayShowTheOldStateForAWhile) {
   EXPECT_EQ(Endpoint("neu")["endpointStatus"], "Enabled");
 }
 
+TEST_F(TrafficTest, TheLogTellsWhatAWriteSetsFromOneThatSetsNoStatus) {
+  Patch("neu", R"({"endpointStatus":"Enabled"})");
+  Patch("neu", R"({"priority":2})");
+  const Json requests = Body(Control("GET", "/_emulator/requests", ""))["requests"];
+  ASSERT_EQ(requests.size(), 2u);
+  EXPECT_EQ(requests[0]["endpointStatus"], "Enabled");
+  EXPECT_EQ(requests[1]["endpointStatus"], "");
+}
+
 TEST_F(TrafficTest, AForeignChangeComesThroughTheControlApi) {
   const Answer answer =
       Control("PATCH", "/_emulator/trafficManagerProfiles/contoso-api",

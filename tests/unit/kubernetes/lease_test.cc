@@ -146,6 +146,23 @@ TEST_F(LeaseTest, AFormerLeaderThatSleptDoesNotRecreateADeletedLeaseAtOnce) {
   EXPECT_EQ(Ask().kind, LeaseAction::kWait);
 }
 
+TEST_F(LeaseTest, ATakeoverThatMakesADeletedLeaseAnewWaitsOutWhoeverTookItBefore) {
+  server_.Write(HeldBy("other"), "uid-9");
+  Go();
+  now_ = start_ + absl::Seconds(15);
+  Go();
+  server_.object.reset();  // a third one took it over, and then it was deleted
+  const SteadyTime made = now_;
+  EXPECT_EQ(Go().kind, LeaseAction::kUpdate);
+  EXPECT_EQ(server_.object->record.holder, "me") << "it keeps others out";
+  while (!elector_.term().has_value()) {
+    ASSERT_LT(now_, made + absl::Seconds(20));
+    if (Ask().kind == LeaseAction::kWait) Wait();
+    Go();
+  }
+  EXPECT_GE(now_, made + absl::Seconds(15));
+}
+
 TEST_F(LeaseTest, OurOwnNameOfAnEarlierLifeIsAnothers) {
   server_.Write(HeldBy("me"), "uid-9");
   Go();

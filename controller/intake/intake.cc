@@ -8,8 +8,13 @@
 #include "absl/strings/strip.h"
 #include "apim_failover/v1/agent.grpc.pb.h"
 #include "controller/intake/hub.h"
+#include "controller/intake/relay_client.h"
+#include "controller/intake/relay_session.h"
+#include "controller/intake/replicas.h"
 #include "controller/intake/stream.h"
+#include "grpcpp/create_channel.h"
 #include "grpcpp/resource_quota.h"
+#include "grpcpp/security/credentials.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
@@ -35,6 +40,10 @@ class Service final : public v1::AgentService::CallbackService {
       grpc::CallbackServerContext* context) override {
     return Stream::Begin(hub_, context);
   }
+  grpc::ServerBidiReactor<v1::RelayMessage, v1::RelayReply>* Relay(
+      grpc::CallbackServerContext* context) override {
+    return RelaySession::Begin(hub_, context);
+  }
 
  private:
   const std::shared_ptr<Hub> hub_;
@@ -59,13 +68,12 @@ void SetLimits(grpc::ServerBuilder& builder) {
 
 class IntakeServer final : public Intake {
  public:
-  explicit IntakeServer(IntakeOptions options)
-      : address_(options.address),
-        hub_(std::make_shared<Hub>(std::move(options))),
-        service_(hub_) {}
+  explicit IntakeServer(const IntakeOptions& options)
+      : options_(options), hub_(std::make_shared<Hub>(options)), service_(hub_) {}
 
   ~IntakeServer() override {
     hub_->Stop();
+    replicas_.reset();
     if (server_ != nullptr) {
       server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
     }
@@ -75,7 +83,7 @@ class IntakeServer final : public Intake {
   absl::Status Listen() {
     grpc::ServerBuilder builder;
     SetLimits(builder);
-    builder.AddListeningPort(address_,
+    builder.AddListeningPort(options_.address,
                              hub_->tls() != nullptr ? hub_->tls()->ServerCredentials()
                                                     : grpc::InsecureServerCredentials(),
                              &port_);
@@ -83,10 +91,35 @@ class IntakeServer final : public Intake {
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(
-          absl::StrCat("agents' address ", address_,
+          absl::StrCat("agents' address ", options_.address,
                        ": cannot listen there; it is in use, not permitted, or not host:port"));
     }
     return absl::OkStatus();
+  }
+
+  void StartRelays() {
+    if (options_.replicas_address.empty()) return;
+    RelayClient::Options relay;
+    relay.credentials = grpc::InsecureChannelCredentials();
+    if (options_.tls != nullptr) {
+      relay.credentials = options_.tls->ChannelCredentials(
+          absl::StrCat("spiffe://", options_.tls->Self().trust_domain, "/controller/*"));
+    }
+    relay.instance_id = hub_->instance_id();
+    relay.clock = options_.clock;
+    relay.log = &hub_->relay_log();
+    relay.on_reply = [this](const v1::RelayReply& reply) { OnReply(reply); };
+    Replicas::Options replicas;
+    replicas.address = options_.replicas_address;
+    replicas.resolve = options_.resolve_replicas;
+    replicas.interval = options_.resolve_interval;
+    replicas.clock = options_.clock;
+    replicas.connect = [relay](const std::string& address) {
+      RelayClient::Options options = relay;
+      options.address = address;
+      return std::make_unique<RelayClient>(std::move(options));
+    };
+    replicas_ = std::make_unique<Replicas>(std::move(replicas));
   }
 
   void SetAssignments(Assignments assignments) override {
@@ -100,11 +133,23 @@ class IntakeServer final : public Intake {
   int port() const override { return port_; }
 
  private:
-  const std::string address_;
+  void OnReply(const v1::RelayReply& reply) {
+    const v1::ControllerMessage& message = reply.message();
+    if (message.has_assignment()) {
+      hub_->ForwardAssignment(reply.probe_region(),
+                              std::make_shared<const v1::ControllerMessage>(message));
+    } else if (message.has_burst()) {
+      const auto& targets = message.burst().targets();
+      hub_->ForwardBurst(reply.probe_region(), {targets.begin(), targets.end()});
+    }
+  }
+
+  const IntakeOptions options_;
   const std::shared_ptr<Hub> hub_;
   Service service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+  std::unique_ptr<Replicas> replicas_;
 };
 
 }  // namespace
@@ -117,9 +162,22 @@ absl::StatusOr<std::unique_ptr<Intake>> Intake::Start(IntakeOptions options) {
     return absl::InvalidArgumentError(absl::StrCat(
         "agents' address ", options.address, ": without TLS only a loopback address is allowed"));
   }
-  auto intake = std::make_unique<IntakeServer>(std::move(options));
+  if (!options.replicas_address.empty()) {
+    std::string replicas_host, port;
+    if (const absl::Status status = SplitAddress(options.replicas_address, replicas_host, port);
+        !status.ok()) {
+      return status;
+    }
+    if (options.tls == nullptr && !IsLoopback(replicas_host)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("replicas' address ", options.replicas_address,
+                       ": without TLS only a loopback address is allowed"));
+    }
+  }
+  auto intake = std::make_unique<IntakeServer>(options);
   const absl::Status status = intake->Listen();
   if (!status.ok()) return status;
+  intake->StartRelays();
   return intake;
 }
 

@@ -53,8 +53,10 @@ struct Assignments {
 };
 
 struct AgentCounters {  // of one (probe region, agent name, result) since the start
-  std::string probe_region, agent,
-      kind;  // kind: accepted | replayed | slowed | superseded | refused_…
+  std::string probe_region, agent;
+  // accepted | replayed | relayed (by another replica, live or replayed) | slowed | superseded |
+  // refused_…
+  std::string kind;
   uint64_t count = 0;
 };
 
@@ -67,6 +69,14 @@ struct IntakeOptions {
   // RESOURCE_EXHAUSTED, and the agent replays after its back-off. Called on gRPC's threads; must
   // not block.
   std::function<bool(AgentInput)> sink;
+
+  // "host:port" whose name resolves to the agent port of every replica, this one included; what
+  // agents say to one of them reaches the others (relay_session.h). Empty: no relay to others.
+  std::string replicas_address;
+  // Instead of getaddrinfo for the name of `replicas_address`: "ip:port" of every replica. For
+  // tests; called on a thread of the intake's, must return soon.
+  std::function<absl::StatusOr<std::vector<std::string>>()> resolve_replicas;
+  absl::Duration resolve_interval = absl::Seconds(5);
 };
 
 // AgentService (design.md §5, §11). Regions and names come from certificates alone. Bounded: 4
@@ -74,6 +84,12 @@ struct IntakeOptions {
 // else is refused with the reason, counted, and shown by Agents(). Receipt times are the clock's; a
 // result's moment is receipt − age. Replayed batches are collected per stream (bounded) and
 // delivered as one event after their end mark.
+//
+// Other replicas of the controller relay what agents say to them (AgentService.Relay, mutual TLS,
+// identities of kind `controller` only). An agent is connected while any path to it is open, its
+// own stream or a relay; results that come on several paths are told apart by their sequence
+// numbers in the core. What a leader has for agents of other replicas goes back on their relays. At
+// most 16 replicas; a relay is bounded like a stream, agent by agent.
 class Intake {
  public:
   static absl::StatusOr<std::unique_ptr<Intake>> Start(IntakeOptions options);
@@ -82,7 +98,8 @@ class Intake {
   // now on.
   virtual void SetAssignments(Assignments assignments) = 0;
   virtual void Burst(const std::string& probe_region, const std::vector<std::string>& targets) = 0;
-  // Connected instances, and those of the last 24 h that are not.
+  // Connected instances, and those of the last 24 h that are not. `peer` of one that is connected
+  // to other replicas only says by which its results come.
   virtual std::vector<v1::AgentInfo> Agents() const = 0;
   virtual std::vector<AgentCounters> Counters() const = 0;
   virtual int port() const = 0;

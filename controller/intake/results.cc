@@ -10,14 +10,6 @@ constexpr size_t kMaxNameBytes = 255;    // of a DNS name
 constexpr size_t kMaxAddressBytes = 64;  // of an IPv6 address with a zone
 constexpr size_t kMaxServedByBytes = 256;
 
-// False unless 0 ≤ age ≤ kMaxAge; checked field by field, so that no value can overflow.
-bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age) {
-  if (proto.seconds() < 0 || proto.seconds() > absl::ToInt64Seconds(kMaxAge)) return false;
-  if (proto.nanos() < 0 || proto.nanos() > 999'999'999) return false;
-  age = absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
-  return age <= kMaxAge;
-}
-
 bool AgesAreGood(const v1::ProbeResult& result) {
   absl::Duration start, complete;
   return ReadAge(result.start_age(), start) && ReadAge(result.complete_age(), complete) &&
@@ -43,6 +35,14 @@ bool TextIsGood(const v1::ProbeResult& result) {
 }
 
 }  // namespace
+
+// Field by field, so that no value can overflow.
+bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age) {
+  if (proto.seconds() < 0 || proto.seconds() > absl::ToInt64Seconds(kMaxAge)) return false;
+  if (proto.nanos() < 0 || proto.nanos() > 999'999'999) return false;
+  age = absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
+  return age <= kMaxAge;
+}
 
 const char* WhyRefused(const v1::ProbeResult& result, const TargetEntry* entry) {
   if (entry == nullptr) return "refused_unknown_target";

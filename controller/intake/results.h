@@ -18,6 +18,9 @@ inline constexpr size_t kMaxMessageBytes = 64 << 10;
 inline constexpr absl::Duration kMaxAge = absl::Minutes(10);
 inline constexpr size_t kMaxErrorBytes = 200;
 
+// False unless 0 ≤ age ≤ kMaxAge. No value can overflow.
+bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age);
+
 // Null when the result can be used; else why not, as a kind of AgentCounters ("refused_age").
 // `entry` is null when its target is not assigned. Pure.
 const char* WhyRefused(const v1::ProbeResult& result, const TargetEntry* entry);

@@ -3,37 +3,16 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace failover::intake {
 namespace {
 
-constexpr absl::Duration kHelloTimeout = absl::Seconds(10);
 constexpr absl::Duration kReplayTimeout = absl::Seconds(60);
-constexpr absl::Duration kCertificateCheck = absl::Minutes(1);
-constexpr absl::Duration kFinishTimeout = absl::Seconds(2);
-constexpr size_t kMaxBurstTargets = 4096;
-// R7 of reliability.md; an agent sends a batch every 200 ms and one more at a change.
-constexpr double kMessagesPerSecond = 20, kMessageBurst = 200;
-// Of one agent, as multiples of its regular probes: bursts come on top, and a replay of five
-// minutes must fit.
-constexpr double kRateFactor = 4, kLeastRate = 50;
-constexpr double kReplaySeconds = 600, kLeastReplay = 2000, kMostReplay = 20'000;
 
-double ReplayLimit(double results_per_second) {
-  return std::clamp(results_per_second * kReplaySeconds, kLeastReplay, kMostReplay);
-}
-
-const TargetEntry* Find(const Table& table, const std::string& target) {
-  const auto entry = table.assignments.targets.find(target);
-  return entry == table.assignments.targets.end() ? nullptr : &entry->second;
-}
-
-void NoteRefused(const char* kind, const std::string& target, MessageNote& note) {
-  ++note.refused[kind];
-  note.refused_why =
-      absl::StrCat(kind, ": result of target ", absl::CHexEscape(target.substr(0, 120)));
+// (term, generation)
+std::pair<uint64_t, uint64_t> VersionOf(const v1::ControllerMessage& message) {
+  return {message.assignment().term(), message.assignment().generation()};
 }
 
 // Reads on when it is destroyed.
@@ -53,10 +32,7 @@ class Hold {
 }  // namespace
 
 Stream::Stream(std::shared_ptr<Hub> hub, grpc::CallbackServerContext* context)
-    : hub_(std::move(hub)),
-      context_(context),
-      results_(kLeastRate, kLeastReplay, hub_->clock().Steady()),
-      messages_(kMessagesPerSecond, kMessageBurst, hub_->clock().Steady()) {}
+    : hub_(std::move(hub)), context_(context), budget_(hub_->clock().Steady()) {}
 
 Stream* Stream::Begin(std::shared_ptr<Hub> hub, grpc::CallbackServerContext* context) {
   const std::shared_ptr<Stream> stream(new Stream(std::move(hub), context));
@@ -146,6 +122,7 @@ void Stream::Close(grpc::Status status) {
   if (finished_) return;
   finished_ = true;
   unsent_.reset();
+  forwarded_.reset();
   burst_.clear();
   // A peer that does not read keeps the status from being sent; then the call is cut.
   if (writing_) {
@@ -162,8 +139,7 @@ void Stream::Close(grpc::Status status) {
 void Stream::ReadOn() {
   MutexLock lock(mutex_);
   if (finished_ || reading_ || read_planned_) return;
-  const SteadyTime now = hub_->clock().Steady();
-  const absl::Duration wait = std::max(results_.Wait(now), messages_.Wait(now));
+  const absl::Duration wait = budget_.Wait(hub_->clock().Steady());
   if (wait <= absl::ZeroDuration()) {
     reading_ = true;
     StartRead(&in_);
@@ -226,6 +202,7 @@ void Stream::HandleHello(const v1::Hello& hello) {
   {
     MutexLock lock(mutex_);
     admitted_ = true;
+    known_ = {hello.term(), hello.generation()};
   }
   if (replaced != nullptr) {
     replaced->Close(
@@ -240,6 +217,7 @@ void Stream::HandleHello(const v1::Hello& hello) {
   }
   Charge(region->second.results_per_second, 1);
   Offer(table->serial, region->second.message);
+  OfferForwarded(hub_->Forwarded(agent_.probe_region));
 }
 
 void Stream::HandleResults(const v1::ResultBatch& batch) {
@@ -248,19 +226,14 @@ void Stream::HandleResults(const v1::ResultBatch& batch) {
            absl::StrCat("a message of ", batch.results_size(), " results; allowed: ", kMaxResults));
     return;
   }
+  hub_->relay_log().Results(agent_, batch);
   const std::shared_ptr<const Table> table = hub_->table();
   MessageNote note;
   SamplesByGroup groups;
-  const bool replay = batch.replay() || batch.replay_end();
-  if (replay) {
-    KeepReplay(batch, *table, note);
-    if (batch.replay_end()) EndReplay(*table, note, groups);
-  } else {
-    JudgeLive(batch, *table, note, groups);
-  }
-  const auto region = table->regions.find(agent_.probe_region);
-  const double rate = region == table->regions.end() ? 0 : region->second.results_per_second;
-  note.slowed = Charge(rate, batch.results_size());
+  const SteadyTime receipt = hub_->clock().Steady();
+  judge_.Take(batch, *table, agent_.probe_region, receipt, receipt, note, groups);
+  WatchReplay();
+  note.slowed = Charge(table->RateOf(agent_.probe_region), batch.results_size());
   hub_->Note(agent_, note);
   if (groups.empty()) {
     ReadOn();
@@ -268,92 +241,36 @@ void Stream::HandleResults(const v1::ResultBatch& batch) {
   }
   // Kept here too until the answer of the sink is known: a refused input must not read on.
   const std::shared_ptr<void> hold = MakeHold();
-  if (!hub_->Deliver(
-          {ToEvents(agent_, std::move(groups), replay), hold, table->assignments.generation})) {
+  if (!hub_->Deliver({ToEvents(agent_, std::move(groups), IsReplay(batch)), hold,
+                      table->assignments.generation})) {
     Refuse(grpc::StatusCode::RESOURCE_EXHAUSTED, "refused_mailbox_full",
            "the controller is behind; connect again later and replay");
   }
 }
 
-void Stream::JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note,
-                       SamplesByGroup& groups) {
-  const SteadyTime receipt = hub_->clock().Steady();
-  for (const v1::ProbeResult& result : batch.results()) {
-    const TargetEntry* entry = Find(table, result.target());
-    if (const char* why = WhyRefused(result, entry)) {
-      NoteRefused(why, result.target(), note);
-      continue;
-    }
-    const core::ProbeSample sample = ToSample(result, receipt);
-    note.report_delay =
-        std::min(note.report_delay.value_or(absl::InfiniteDuration()), receipt - sample.completed);
-    ++note.accepted;
-    AddSample(*entry, sample, groups);
-  }
-}
-
-void Stream::KeepReplay(const v1::ResultBatch& batch, const Table& table, MessageNote& note) {
-  const SteadyTime receipt = hub_->clock().Steady();
-  bool begins;
+void Stream::WatchReplay() {
   {
     MutexLock lock(mutex_);
-    begins = replay_since_ == SteadyTime::InfiniteFuture();
-    if (begins) replay_since_ = receipt;
+    const bool begins = replay_since_ == SteadyTime::InfiniteFuture();
+    replay_since_ = judge_.replay_since();
+    if (!begins || replay_since_ == SteadyTime::InfiniteFuture()) return;
   }
-  if (begins && !batch.replay_end()) {
-    After(kReplayTimeout, [](Stream& s) {
-      bool late;
-      {
-        MutexLock lock(s.mutex_);
-        late = s.hub_->clock().Steady() - s.replay_since_ >= kReplayTimeout;
-      }
-      if (late)
-        s.Close({grpc::StatusCode::DEADLINE_EXCEEDED, "a replay without its end mark for 60s"});
-    });
-  }
-  const auto region = table.regions.find(agent_.probe_region);
-  const double limit =
-      ReplayLimit(region == table.regions.end() ? 0 : region->second.results_per_second);
-  for (const v1::ProbeResult& result : batch.results()) {
-    const char* why = WhyRefused(result, Find(table, result.target()));
-    if (why == nullptr && static_cast<double>(replay_.size()) >= limit)
-      why = "refused_replay_length";
-    if (why != nullptr) {
-      NoteRefused(why, result.target(), note);
-      continue;
+  After(kReplayTimeout, [](Stream& s) {
+    bool late;
+    {
+      MutexLock lock(s.mutex_);
+      late = s.hub_->clock().Steady() - s.replay_since_ >= kReplayTimeout;
     }
-    replay_.push_back({result.target(), result.definition(), ToSample(result, receipt)});
-  }
-}
-
-void Stream::EndReplay(const Table& table, MessageNote& note, SamplesByGroup& groups) {
-  std::vector<Kept> replay;
-  replay.swap(replay_);
-  {
-    MutexLock lock(mutex_);
-    replay_since_ = SteadyTime::InfiniteFuture();
-  }
-  for (const Kept& kept : replay) {
-    // The assignments may be others than those of the replay's beginning.
-    const TargetEntry* entry = Find(table, kept.target);
-    if (entry == nullptr || entry->definition != kept.definition) {
-      NoteRefused(entry == nullptr ? "refused_unknown_target" : "refused_other_definition",
-                  kept.target, note);
-      continue;
-    }
-    ++note.replayed;
-    AddSample(*entry, kept.sample, groups);
-  }
+    if (late)
+      s.Close({grpc::StatusCode::DEADLINE_EXCEEDED, "a replay without its end mark for 60s"});
+  });
 }
 
 bool Stream::Charge(double results_per_second, int results) {
   MutexLock lock(mutex_);
   const SteadyTime now = hub_->clock().Steady();
-  results_.SetLimits(std::max(kLeastRate, kRateFactor * results_per_second),
-                     ReplayLimit(results_per_second), now);
-  results_.Charge(std::max(1, results), now);
-  messages_.Charge(1, now);
-  return std::max(results_.Wait(now), messages_.Wait(now)) > absl::ZeroDuration();
+  budget_.Charge(results_per_second, results, now);
+  return budget_.Wait(now) > absl::ZeroDuration();
 }
 
 void Stream::Offer(uint64_t serial, std::shared_ptr<const v1::ControllerMessage> assignment) {
@@ -369,6 +286,14 @@ void Stream::Offer(uint64_t serial, std::shared_ptr<const v1::ControllerMessage>
   WriteLocked();
 }
 
+void Stream::OfferForwarded(std::shared_ptr<const v1::ControllerMessage> assignment) {
+  MutexLock lock(mutex_);
+  if (finished_ || assignment == nullptr || VersionOf(*assignment) <= known_) return;
+  if (forwarded_ != nullptr && VersionOf(*assignment) <= VersionOf(*forwarded_)) return;
+  forwarded_ = std::move(assignment);
+  WriteLocked();
+}
+
 void Stream::AskBurst(const std::vector<std::string>& targets) {
   MutexLock lock(mutex_);
   if (finished_) return;
@@ -381,10 +306,13 @@ void Stream::AskBurst(const std::vector<std::string>& targets) {
 
 void Stream::WriteLocked() {
   if (finished_ || writing_) return;
-  writing_assignment_ = unsent_ != nullptr;
+  // Our own first: then a forwarded one may be known to be older.
+  if (forwarded_ != nullptr && unsent_ == nullptr && VersionOf(*forwarded_) <= known_)
+    forwarded_.reset();
+  writing_assignment_ = unsent_ != nullptr || forwarded_ != nullptr;
   if (writing_assignment_) {
-    sent_ = std::move(unsent_);
-    unsent_.reset();
+    sent_ = std::exchange(unsent_ != nullptr ? unsent_ : forwarded_, nullptr);
+    known_ = std::max(known_, VersionOf(*sent_));
     writing_ = true;
     StartWrite(sent_.get());
   } else if (!burst_.empty()) {

@@ -4,19 +4,20 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apim_failover/v1/agent.grpc.pb.h"
 #include "common/mutex.h"
 #include "controller/intake/hub.h"
-#include "controller/intake/results.h"
-#include "controller/intake/token_bucket.h"
+#include "controller/intake/judge.h"
 
 namespace failover::intake {
 
 // One agent's stream. At most one message is read and not yet judged: the next read begins when the
 // message's hold is destroyed, not before the token buckets allow it. Outgoing: one write in
-// flight, one assignment (a newer one replaces it) and one set of burst targets.
+// flight, one assignment of our own and one of a leading replica's (a newer one replaces it), and
+// one set of burst targets.
 //
 // gRPC's reactions run on its own threads and never block. The object lives until OnDone, and as
 // long as someone holds it.
@@ -29,6 +30,8 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
   // The newest assignment of the stream's region; null: nothing is assigned, what is unsent is
   // withdrawn. A lower serial than the last is late and ignored.
   void Offer(uint64_t serial, std::shared_ptr<const v1::ControllerMessage> assignment);
+  // One that a leading replica has passed on; sent unless the agent has it, or a newer one.
+  void OfferForwarded(std::shared_ptr<const v1::ControllerMessage> assignment);
   void AskBurst(const std::vector<std::string>& targets);
   // Ends the call; the first reason counts.
   void Close(grpc::Status status);
@@ -41,21 +44,15 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
   void OnDone() override;
 
  private:
-  struct Kept {  // one result of a replay; what its target means is looked up at the end
-    std::string target;
-    uint64_t definition;
-    core::ProbeSample sample;
-  };
+  // (term, generation): the order in which agents obey assignments.
+  using Version = std::pair<uint64_t, uint64_t>;
 
   Stream(std::shared_ptr<Hub> hub, grpc::CallbackServerContext* context);
 
   grpc::Status Identify(const grpc::CallbackServerContext& context);
   void HandleHello(const v1::Hello& hello);
   void HandleResults(const v1::ResultBatch& batch);
-  void JudgeLive(const v1::ResultBatch& batch, const Table& table, MessageNote& note,
-                 SamplesByGroup& groups);
-  void KeepReplay(const v1::ResultBatch& batch, const Table& table, MessageNote& note);
-  void EndReplay(const Table& table, MessageNote& note, SamplesByGroup& groups);
+  void WatchReplay();
   // Pays for a message; true when the stream is in debt now and will be slowed.
   bool Charge(double results_per_second, int results);
   void Refuse(grpc::StatusCode code, const char* kind, std::string why);
@@ -79,10 +76,12 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
   bool admitted_ ABSL_GUARDED_BY(mutex_) = false;
   SteadyTime replay_since_ ABSL_GUARDED_BY(mutex_) =
       SteadyTime::InfiniteFuture();  // of the one in progress
-  TokenBucket results_ ABSL_GUARDED_BY(mutex_), messages_ ABSL_GUARDED_BY(mutex_);
+  Budget budget_ ABSL_GUARDED_BY(mutex_);
   uint64_t serial_ ABSL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<const v1::ControllerMessage> unsent_ ABSL_GUARDED_BY(mutex_), sent_
       ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const v1::ControllerMessage> forwarded_ ABSL_GUARDED_BY(mutex_);  // unsent
+  Version known_ ABSL_GUARDED_BY(mutex_);  // newest that the agent has or is being sent
   std::set<std::string> burst_ ABSL_GUARDED_BY(mutex_);
   v1::ControllerMessage burst_message_ ABSL_GUARDED_BY(mutex_);  // while it is written
 
@@ -92,7 +91,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::AgentMessage, v1::Contro
   bool entered_ = false;
   core::AgentId agent_;
   v1::AgentMessage in_;
-  std::vector<Kept> replay_;
+  Judge judge_;
 };
 
 }  // namespace failover::intake

@@ -138,6 +138,8 @@ TEST_F(RelayTest, AgentIsConnectedAsLongAsAnyPathIsOpen) {
 TEST_F(RelayTest, ReplicaThatFindsItselfDoesNotComeBack) {
   const auto warnings = [] { return LogCounts()[static_cast<size_t>(LogLevel::kWarning)]; };
   auto a = Leader();
+  // The first question may have come before there was an address to answer, which is a warning.
+  ASSERT_TRUE(WaitUntil([&] { return addresses_.asked() >= 3; }));
   const uint64_t before = warnings();
   auto agent = AgentOn(*a, "neu", 1);
   ASSERT_TRUE(agent->Send(Batch("a/s/p", 1, 1)));
@@ -248,7 +250,7 @@ TEST_F(RelayTest, ReplicaThatDoesNotReadHoldsUpNobody) {
   TestReceiver hanging(false);
   auto a = Leader(), b = Follower();
   addresses_.Add(hanging.address());
-  ASSERT_TRUE(WaitUntil([&] { return hanging.relays() == 1; }));
+  ASSERT_TRUE(WaitUntil([&] { return hanging.relays() == 2; }));
   auto agent = AgentOn(*a, "neu", 1);
   v1::ControllerMessage message;
   ASSERT_TRUE(agent->Read(message));
@@ -263,7 +265,6 @@ TEST_F(RelayTest, ReplicaThatDoesNotReadHoldsUpNobody) {
   }
   EXPECT_TRUE(Hears(*a, 1, all));
   EXPECT_TRUE(Hears(*b, 1, all));
-  EXPECT_TRUE(hanging.Of(0).empty());
   addresses_.Remove(hanging.address());
   const absl::Time before = absl::Now();
   a->intake.reset();

@@ -49,8 +49,10 @@ absl::Status WriteAddresses(const std::string& file, const ControllerSettings& s
 }
 
 bool SameAzure(const azure::AzureOptions& a, const azure::AzureOptions& b) {
-  return a.tenant_id == b.tenant_id && a.client_id == b.client_id &&
-         a.client_secret_file == b.client_secret_file && a.arm_endpoint == b.arm_endpoint &&
+  return a.auth == b.auth && a.tenant_id == b.tenant_id && a.client_id == b.client_id &&
+         a.client_secret_file == b.client_secret_file &&
+         a.federated_token_file == b.federated_token_file && a.imds_endpoint == b.imds_endpoint &&
+         a.arm_endpoint == b.arm_endpoint &&
          a.authority_endpoint == b.authority_endpoint && a.arm_scope == b.arm_scope &&
          a.blob_endpoint == b.blob_endpoint && a.api_version == b.api_version &&
          a.traffic_manager_api_version == b.traffic_manager_api_version && a.ca_file == b.ca_file;

@@ -1,7 +1,9 @@
 #include "controller/config.h"
 
 #include <algorithm>
+#include <cstdlib>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/config_file.h"
 #include "common/digest.h"
@@ -84,6 +86,19 @@ CloudEndpoints EndpointsOf(v1::Cloud cloud) {
   }
 }
 
+// What the webhook of workload identity says to the pod, where the file does not say it.
+void FillFromEnvironment(v1::AzureSpec& azure) {
+  if (azure.auth() != v1::AZURE_AUTH_WORKLOAD_IDENTITY) return;
+  const auto fill = [](const char* name, std::string* field) {
+    const char* const value = std::getenv(name);
+    if (value != nullptr) DefaultText(field, absl::StripAsciiWhitespace(value));
+  };
+  fill("AZURE_TENANT_ID", azure.mutable_tenant_id());
+  fill("AZURE_CLIENT_ID", azure.mutable_client_id());
+  fill("AZURE_AUTHORITY_HOST", azure.mutable_authority_endpoint());
+  fill("AZURE_FEDERATED_TOKEN_FILE", azure.mutable_federated_token_file());
+}
+
 void DefaultAzure(v1::AzureSpec& azure) {
   if (azure.cloud() == v1::CLOUD_UNSPECIFIED) azure.set_cloud(v1::CLOUD_PUBLIC);
   if (azure.auth() == v1::AZURE_AUTH_UNSPECIFIED) azure.set_auth(v1::AZURE_AUTH_CLIENT_SECRET);
@@ -92,10 +107,11 @@ void DefaultAzure(v1::AzureSpec& azure) {
   DefaultText(azure.mutable_authority_endpoint(), cloud.authority);
   DefaultText(azure.mutable_arm_scope(), cloud.scope);
   DefaultText(azure.mutable_blob_endpoint(), cloud.blob);
+  DefaultText(azure.mutable_imds_endpoint(), "http://169.254.169.254");
   DefaultText(azure.mutable_api_version(), "2022-08-01");
   DefaultText(azure.mutable_traffic_manager_api_version(), "2022-04-01");
   for (std::string* url : {azure.mutable_arm_endpoint(), azure.mutable_authority_endpoint(),
-                           azure.mutable_blob_endpoint()}) {
+                           azure.mutable_blob_endpoint(), azure.mutable_imds_endpoint()}) {
     while (!url->empty() && url->back() == '/') url->pop_back();
   }
 }
@@ -245,11 +261,25 @@ azure::GroupAzure ConvertGroupAzure(const v1::GroupSpec& spec) {
   return group;
 }
 
+azure::Auth AuthOf(v1::AzureAuth auth) {
+  switch (auth) {
+    case v1::AZURE_AUTH_WORKLOAD_IDENTITY:
+      return azure::Auth::kWorkloadIdentity;
+    case v1::AZURE_AUTH_MANAGED_IDENTITY:
+      return azure::Auth::kManagedIdentity;
+    default:
+      return azure::Auth::kClientSecret;
+  }
+}
+
 azure::AzureOptions ConvertAzure(const v1::AzureSpec& azure) {
   azure::AzureOptions options;
+  options.auth = AuthOf(azure.auth());
   options.tenant_id = azure.tenant_id();
   options.client_id = azure.client_id();
   options.client_secret_file = azure.client_secret_file();
+  options.federated_token_file = azure.federated_token_file();
+  options.imds_endpoint = azure.imds_endpoint();
   options.arm_endpoint = azure.arm_endpoint();
   options.authority_endpoint = azure.authority_endpoint();
   options.arm_scope = azure.arm_scope();
@@ -264,6 +294,7 @@ azure::AzureOptions ConvertAzure(const v1::AzureSpec& azure) {
 void ResolveFiles(const ConfigChecker& check, v1::ControllerConfig& config) {
   std::vector<std::string*> files = {config.mutable_store()->mutable_directory(),
                                      config.mutable_azure()->mutable_client_secret_file(),
+                                     config.mutable_azure()->mutable_federated_token_file(),
                                      config.mutable_azure()->mutable_ca_file()};
   if (config.has_tls()) {
     files.insert(files.end(), {config.mutable_tls()->mutable_certificate_file(),
@@ -286,6 +317,7 @@ absl::StatusOr<ControllerSettings> LoadControllerConfig(const std::string& file,
   ConfigPlaces places;
   ConfigProblems problems(file);
   ParseYaml(text, config, places, problems);
+  FillFromEnvironment(*config.mutable_azure());
   ConfigChecker check(file, insecure, places, problems);
   CheckController(config, check);
   CheckGroups(config, check);

@@ -200,14 +200,19 @@ void CheckTls(const v1::ControllerConfig& config, ConfigChecker& check) {
   }
 }
 
-// Credentials travel to these: plain HTTP only inside this machine.
-void CheckEndpoint(const std::string& path, const std::string& value, ConfigChecker& check) {
+// Credentials travel to these: plain HTTP only inside this machine, its link-local addresses
+// included where `link_local` says so.
+void CheckEndpoint(const std::string& path, const std::string& value, ConfigChecker& check,
+                   bool link_local = false) {
   if (value.empty()) return;
   UrlParts parts;
   const absl::Status status = ParseUrl(value, parts);
   if (!status.ok()) return check.Say(path, status.message());
-  if (parts.scheme == "http" && !IsLoopback(parts.host)) {
-    check.Wrong(path, value, "an https URL (http for a loopback address only)");
+  if (parts.scheme == "http" && !IsLoopback(parts.host) &&
+      !(link_local && absl::StartsWith(parts.host, "169.254."))) {
+    check.Wrong(path, value,
+                absl::StrCat("an https URL (http for a ", link_local ? "link-local or " : "",
+                             "loopback address only)"));
   } else if (absl::StrContains(parts.path_and_query, '?')) {
     check.Wrong(path, value, "a URL without a query");
   }
@@ -222,13 +227,40 @@ void CheckCertificates(const std::string& path, const std::string& value, Config
   }
 }
 
+// What azure.auth needs, after the environment has filled in what the file leaves out.
+void CheckIdentity(const v1::AzureSpec& azure, ConfigChecker& check) {
+  const bool workload = azure.auth() == v1::AZURE_AUTH_WORKLOAD_IDENTITY,
+             managed = azure.auth() == v1::AZURE_AUTH_MANAGED_IDENTITY;
+  const auto allowed = [&](absl::string_view what, absl::string_view variable) {
+    return workload ? absl::StrCat(what, " (default: ", variable, " of the environment)")
+                    : std::string(what);
+  };
+  if (!managed || !azure.tenant_id().empty()) {
+    check.Require("azure.tenantId", azure.tenant_id(), IsDirectoryId(azure.tenant_id(), true),
+                  allowed("the directory's id or domain", "AZURE_TENANT_ID"));
+  }
+  if (!managed || !azure.client_id().empty()) {
+    check.Require("azure.clientId", azure.client_id(), IsDirectoryId(azure.client_id(), false),
+                  allowed("letters, digits and '-'", "AZURE_CLIENT_ID"));
+  }
+  const auto file = [&](bool needed, const char* path, const std::string& value,
+                        absl::string_view what, absl::string_view auth) {
+    if (needed) {
+      check.File(path, value, what);
+    } else if (!value.empty()) {
+      check.Wrong(path, value, absl::StrCat("nothing, except with auth: ", auth));
+    }
+  };
+  file(!workload && !managed, "azure.clientSecretFile", azure.client_secret_file(),
+       "a readable file with the client secret", "clientSecret");
+  file(workload, "azure.federatedTokenFile", azure.federated_token_file(),
+       allowed("a readable file with the pod's federated token", "AZURE_FEDERATED_TOKEN_FILE"),
+       "workloadIdentity");
+}
+
 void CheckAzure(const v1::AzureSpec& azure, ConfigChecker& check) {
-  constexpr absl::string_view kId = "letters, digits and '-'";
-  check.Require("azure.tenantId", azure.tenant_id(), IsDirectoryId(azure.tenant_id(), true),
-                "the directory's id or domain");
-  check.Require("azure.clientId", azure.client_id(), IsDirectoryId(azure.client_id(), false), kId);
-  check.File("azure.clientSecretFile", azure.client_secret_file(),
-             "a readable file with the client secret");
+  CheckIdentity(azure, check);
+  CheckEndpoint("azure.imdsEndpoint", azure.imds_endpoint(), check, /*link_local=*/true);
   CheckEndpoint("azure.armEndpoint", azure.arm_endpoint(), check);
   CheckEndpoint("azure.authorityEndpoint", azure.authority_endpoint(), check);
   if (const std::string& scope = azure.arm_scope(); !scope.empty()) {

@@ -226,10 +226,29 @@ void WarnOfTiming(const runtime::Settings& settings, Warnings& warn) {
   }
 }
 
+std::string Identity(const azure::AzureOptions& azure) {
+  const std::string client = absl::StrCat("client ", azure.client_id, " in tenant ",
+                                          azure.tenant_id);
+  const std::string prefix = absl::StrCat("azure: signs in by ", azure::AuthName(azure.auth), ": ");
+  switch (azure.auth) {
+    case azure::Auth::kClientSecret:
+      return absl::StrCat(prefix, client, ", secret in ", azure.client_secret_file, "\n");
+    case azure::Auth::kWorkloadIdentity:
+      return absl::StrCat(prefix, client, " of ", azure.authority_endpoint, ", token in ",
+                          azure.federated_token_file, "\n");
+    case azure::Auth::kManagedIdentity:
+      return absl::StrCat(prefix,
+                          azure.client_id.empty() ? "the machine's own"
+                                                  : absl::StrCat("client ", azure.client_id),
+                          ", asked of ", azure.imds_endpoint, "\n");
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string ConfigReport(const ControllerSettings& settings) {
-  std::string report, warnings;
+  std::string report = Identity(settings.runtime.azure), warnings;
   Warnings warn(warnings);
   for (const runtime::GroupSettings& group : settings.runtime.groups) {
     absl::StrAppend(&report, "group ", group.core.name, ": mode ", ModeName(group.core.mode), ", ",

@@ -30,6 +30,22 @@ std::string MissingAction(absl::string_view message) {
   return end == rest.npos ? "" : std::string(rest.substr(0, end));
 }
 
+// The narrowest built-in role that has an action the controller needs (azure.md §9); empty = none
+// is known.
+std::string RoleWith(absl::string_view action) {
+  if (absl::StartsWithIgnoreCase(action, "Microsoft.ApiManagement/service/")) {
+    return absl::EndsWithIgnoreCase(action, "/read") ? "API Management Service Reader Role"
+                                                     : "API Management Service Operator Role";
+  }
+  if (absl::StartsWithIgnoreCase(action, "Microsoft.Network/trafficManagerProfiles/")) {
+    return "Traffic Manager Contributor";
+  }
+  if (absl::StartsWithIgnoreCase(action, "Microsoft.Storage/storageAccounts/blobServices/")) {
+    return "Storage Blob Data Contributor";
+  }
+  return "";
+}
+
 // ARM's error object: code, message and, of data-model errors, the details.
 void ReadArmError(const Json& error, std::string& code, std::string& message) {
   code = TextAt(error, {"code"});
@@ -142,6 +158,14 @@ core::CallStatus StatusOfWrite(int http_status) {
   return core::CallStatus::kUnclear;
 }
 
+std::string MayNot(absl::string_view action) {
+  const std::string role = RoleWith(action);
+  return absl::StrCat("the controller's identity may not do ", action,
+                      role.empty() ? " (give it a role with this action)"
+                                   : absl::StrCat(" (give it the built-in role \"", role,
+                                                  "\" or a custom one with this action)"));
+}
+
 v1::AzureError ErrorOf(const HttpResponse& response) {
   std::string code, message;
   const absl::string_view body = absl::StripLeadingAsciiWhitespace(response.body);
@@ -153,7 +177,7 @@ v1::AzureError ErrorOf(const HttpResponse& response) {
   }
   if (code.empty()) code = std::string(response.Header("x-ms-error-code"));
   if (const std::string action = MissingAction(message); !action.empty()) {
-    message = absl::StrCat("the controller's identity may not do ", action, ": ", message);
+    message = absl::StrCat(MayNot(action), ": ", message);
   }
   v1::AzureError error;
   error.set_http_status(response.status);

@@ -47,6 +47,9 @@ core::CallStatus StatusOfWrite(int http_status);
 // UTF-8, redacted, at most 1 KiB; one of a missing role begins with the action that is missing.
 v1::AzureError ErrorOf(const HttpResponse& response);
 
+// "the controller's identity may not do ACTION", and which role would give it.
+std::string MayNot(absl::string_view action);
+
 // An error without an answer: `message` alone, treated the same way.
 v1::AzureError ErrorText(absl::string_view message);
 

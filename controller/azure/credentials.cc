@@ -3,123 +3,111 @@
 #include <algorithm>
 #include <mutex>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/config_file.h"
 #include "common/log.h"
-#include "common/status_macros.h"
 #include "controller/azure/arm.h"
-#include "controller/azure/json.h"
-#include "controller/azure/url_text.h"
-#include "nlohmann/json.hpp"
 
 namespace failover::azure {
 namespace {
 
 constexpr absl::Duration kRefreshBefore = absl::Minutes(20);
 constexpr absl::Duration kAfterFailure = absl::Seconds(5);
-constexpr absl::Duration kFetchTimeout = absl::Seconds(10);
-constexpr int64_t kMaxLifetime = 604'800;  // a week, in seconds
-
-// Entra sends numbers, IMDS and some proxies send them as text.
-int64_t SecondsAt(const Json& body, const char* key) {
-  const Json& value = At(body, {key});
-  if (value.is_number_integer()) return value.get<int64_t>();
-  int64_t seconds = 0;
-  return value.is_string() && absl::SimpleAtoi(value.get<std::string>(), &seconds) ? seconds : 0;
-}
-
-bool IsTokenText(absl::string_view token) {
-  if (token.empty() || token.size() > 65'536) return false;
-  return std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
+constexpr absl::Duration kLongestPause = absl::Seconds(16);
+constexpr absl::Duration kLongestAsked = absl::Minutes(5);
 
 }  // namespace
 
-HttpRequest TokenRequest(const CredentialsOptions& options, absl::string_view secret) {
-  HttpRequest request;
-  request.method = "POST";
-  request.url = absl::StrCat(absl::StripSuffix(options.authority_endpoint, "/"), "/",
-                             PercentEncoded(options.tenant_id, ""), "/oauth2/v2.0/token");
-  request.headers = {{"Content-Type", "application/x-www-form-urlencoded"},
-                     {"Accept", "application/json"}};
-  request.body =
-      absl::StrCat("client_id=", PercentEncoded(options.client_id, ""),
-                   "&scope=", PercentEncoded(options.scope, ""),
-                   "&grant_type=client_credentials&client_secret=", PercentEncoded(secret, ""));
-  request.timeout = kFetchTimeout;
-  request.max_response_bytes = 256 << 10;
-  return request;
+absl::StatusOr<TokenAnswer> Credentials::Fetch(const Send& send, Repeat& repeat) const {
+  std::string proof;
+  if (const std::string& file = ProofFile(options_); options_.auth != Auth::kManagedIdentity) {
+    absl::StatusOr<std::string> read = ReadSecretFile(file);
+    if (!read.ok()) return NoProof(options_, read.status());
+    proof = *std::move(read);
+  }
+  const HttpResult result = send(TokenRequest(options_, proof));
+  repeat = RepeatOf(options_.auth, result);
+  if (!result.response.has_value()) return NoTokenAnswer(options_, result);
+  return ReadTokenAnswer(options_, proof, *result.response);
 }
 
-absl::StatusOr<TokenAnswer> ReadTokenAnswer(const HttpResponse& response) {
-  if (response.status != 200) {
-    const v1::AzureError error = ErrorOf(response);
-    return absl::PermissionDeniedError(absl::StrCat("Entra refused a token: HTTP ", response.status,
-                                                    " ", error.code(), " ", error.message()));
-  }
-  const absl::StatusOr<Json> body = ParseJson(response.body);
-  if (!body.ok()) {
-    return absl::DataLossError(
-        absl::StrCat("the token answer of Entra: ", body.status().message()));
-  }
-  TokenAnswer answer{TextAt(*body, {"access_token"}), absl::ZeroDuration()};
-  const std::string type = TextAt(*body, {"token_type"});
-  const int64_t seconds = SecondsAt(*body, "expires_in");
-  if (!absl::EqualsIgnoreCase(type, "Bearer") || !IsTokenText(answer.token) || seconds <= 0) {
-    return absl::DataLossError(
-        absl::StrCat("the token answer of Entra: found token_type \"", CleanText(type, 32),
-                     "\", access_token ", IsTokenText(answer.token) ? "present" : "unusable",
-                     ", expires_in ", seconds, "; allowed: a Bearer token with a positive life"));
-  }
-  answer.lifetime = absl::Seconds(std::min(seconds, kMaxLifetime));
-  return answer;
+void Credentials::Keep(TokenAnswer answer, const Now& begun) {
+  token_ = std::move(answer.token);
+  expires_ = begun.steady + answer.lifetime;
+  refresh_at_ = std::min(begun.steady + answer.refresh_in,
+                         expires_ - std::min(kRefreshBefore, answer.lifetime / 2));
+  expires_wall_ = begun.wall + answer.lifetime;
+  last_error_ = absl::OkStatus();
+  failures_ = 0;
+  next_try_ = SteadyTime::InfinitePast();
+  repeating_ = false;
 }
 
-absl::StatusOr<TokenAnswer> Credentials::Fetch(const Send& send) const {
-  ASSIGN_OR_RETURN(const std::string secret, ReadSecretFile(options_.client_secret_file));
-  const HttpResult result = send(TokenRequest(options_, secret));
-  if (!result.response.has_value()) {
-    return absl::UnavailableError(absl::StrCat("no token from Entra: ", result.error.message()));
+void Credentials::NoteFailure(const absl::Status& why, const Repeat& repeat) {
+  const SteadyTime now = clock_.Steady();
+  last_error_ = absl::Status(why.code(), CleanText(why.message(), 1024));
+  if (repeat.patience > absl::ZeroDuration()) {
+    if (failures_ == 0) failing_since_ = now;
+    absl::Duration pause = repeat.first;
+    for (int i = 0; i < failures_ && pause < kLongestPause; ++i) pause *= 2;
+    pause = std::max(std::min(pause, kLongestPause), std::min(repeat.asked, kLongestAsked));
+    ++failures_;
+    next_try_ = now + pause;
+    repeating_ = next_try_ - failing_since_ <= repeat.patience;
+  } else {
+    failures_ = 0;
+    next_try_ = SteadyTime::InfinitePast();
+    repeating_ = false;
   }
-  return ReadTokenAnswer(*result.response);
+  if (IsGood(now)) refresh_at_ = std::max(now + kAfterFailure, next_try_);
+  LogWarning("no new Azure token", {{"auth", AuthName(options_.auth)},
+                                    {"error", last_error_.message()},
+                                    {"old_token_good", IsGood(now)}});
 }
 
-absl::StatusOr<std::string> Credentials::Token(const Send& send, const std::stop_token& stop)
+absl::StatusOr<std::string> Credentials::Token(const Send& send, const std::stop_token& stop,
+                                               const TokenWait& wait)
     ABSL_NO_THREAD_SAFETY_ANALYSIS {  // a unique_lock, since it waits
   std::unique_lock<Mutex> lock(mutex_);
-  const uint64_t seen = fetches_;
-  while (fetching_ && !IsGood(clock_.Steady())) {
-    if (!fetched_.wait(lock, stop, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !fetching_; }))
-      return absl::CancelledError("stopped");
-    if (fetches_ != seen && !IsGood(clock_.Steady()))
-      return last_error_;  // that fetch was ours as well
+  while (true) {
+    const Now now = clock_.Read();
+    const bool good = IsGood(now.steady);
+    if (good && (fetching_ || now.steady < refresh_at_ || !wait.refresh)) return token_;
+    if (fetching_) {
+      const uint64_t seen = fetches_;
+      if (!fetched_.wait(lock, stop,
+                         [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !fetching_; })) {
+        return absl::CancelledError("stopped");
+      }
+      // That fetch was ours as well.
+      if (fetches_ != seen && !IsGood(clock_.Steady()) && !repeating_ && !last_error_.ok()) {
+        return last_error_;
+      }
+      continue;
+    }
+    if (!good && now.steady < next_try_) {
+      const SteadyTime next = next_try_;
+      if (!repeating_ || next > wait.until) return last_error_;
+      lock.unlock();
+      if (!clock_.SleepUntil(next, stop)) return absl::CancelledError("stopped");
+      lock.lock();
+      continue;
+    }
+    fetching_ = true;
+    lock.unlock();
+    Repeat repeat;
+    absl::StatusOr<TokenAnswer> answer = Fetch(send, repeat);
+    lock.lock();
+    fetching_ = false;
+    ++fetches_;
+    fetched_.notify_all();
+    if (answer.ok()) {
+      Keep(*std::move(answer), now);
+      return token_;
+    }
+    NoteFailure(answer.status(), repeat);
+    if (IsGood(clock_.Steady())) return token_;
+    if (!repeating_) return last_error_;
   }
-  const SteadyTime now = clock_.Steady();
-  if (IsGood(now) && (fetching_ || now < refresh_at_)) return token_;
-  fetching_ = true;
-  lock.unlock();
-  const absl::Time wall = clock_.Wall();
-  absl::StatusOr<TokenAnswer> answer = Fetch(send);
-  lock.lock();
-  fetching_ = false;
-  ++fetches_;
-  fetched_.notify_all();
-  if (answer.ok()) {
-    token_ = std::move(answer->token);
-    expires_ = now + answer->lifetime;
-    refresh_at_ = expires_ - std::min(kRefreshBefore, answer->lifetime / 2);
-    expires_wall_ = wall + answer->lifetime;
-    last_error_ = absl::OkStatus();
-    return token_;
-  }
-  last_error_ = absl::Status(answer.status().code(), CleanText(answer.status().message(), 1024));
-  LogWarning("no new Azure token", {{"error", last_error_.message()}});
-  if (!IsGood(clock_.Steady())) return last_error_;
-  refresh_at_ = clock_.Steady() + kAfterFailure;
-  return token_;
 }
 
 void Credentials::Refused(absl::string_view token) {

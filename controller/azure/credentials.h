@@ -3,7 +3,6 @@
 
 #include <condition_variable>
 #include <functional>
-#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -13,26 +12,21 @@
 #include "common/clock.h"
 #include "common/http_client.h"
 #include "common/mutex.h"
+#include "controller/azure/token_sources.h"
 
 namespace failover::azure {
 
-struct CredentialsOptions {
-  std::string authority_endpoint, tenant_id, client_id, client_secret_file, scope;
+// What a caller can wait for.
+struct TokenWait {
+  // Pauses between tries that end later are not begun; a request under way is waited for.
+  SteadyTime until = SteadyTime::InfiniteFuture();
+  bool refresh = true;  // false: a token that is good is given at once, even when it is due
 };
-
-// POST {authority}/{tenant}/oauth2/v2.0/token with a client secret (azure.md §6.1). Pure.
-HttpRequest TokenRequest(const CredentialsOptions& options, absl::string_view secret);
-
-struct TokenAnswer {
-  std::string token;
-  absl::Duration lifetime;
-};
-// The error names Entra's code and text; an answer that is not a bearer token is an error.
-absl::StatusOr<TokenAnswer> ReadTokenAnswer(const HttpResponse& response);
 
 // The ARM token of this process, shared by all lanes. One lane fetches at a time; the others go on
-// with the old token while it is good, and wait when there is none. The secret's file is read for
-// every fetch, so that a rotated secret needs no restart. Thread-safe.
+// with the old token while it is good, and wait when there is none. What is proved with (a secret,
+// a pod's federated token) is read from its file for every fetch, so that a rotated one needs no
+// restart. Thread-safe.
 class Credentials {
  public:
   // Sends a token request on the caller's own connection and accounts for it.
@@ -43,9 +37,14 @@ class Credentials {
 
   // A token that is good now. Fetches one when none is, or when the present one is due for
   // refreshing: 20 minutes or half its life before its end, whichever is later, so that at least 10
-  // minutes are left at any moment (design.md §7.10). A failed refresh leaves the old token in
-  // force while it is good, and is not repeated for 5 s.
-  absl::StatusOr<std::string> Token(const Send& send, const std::stop_token& stop);
+  // minutes are left at any moment (design.md §7.10), or sooner where the source asks (refresh_in).
+  // A failed refresh leaves the old token in force while it is good; it is one request, never a
+  // wait, and not repeated for 5 s or the source's pause. Without a good token a failure that
+  // passes (RepeatOf) is repeated, by whichever lane comes first, for as long as `wait` and the
+  // source's patience allow: nobody holds a lock or a connection in the pauses. The error is that
+  // of the last request.
+  absl::StatusOr<std::string> Token(const Send& send, const std::stop_token& stop,
+                                    const TokenWait& wait = {});
   // `token` was answered with 401: it is given to nobody any more.
   void Refused(absl::string_view token);
 
@@ -53,7 +52,10 @@ class Credentials {
   absl::Duration Left() const;  // zero when there is none
 
  private:
-  absl::StatusOr<TokenAnswer> Fetch(const Send& send) const;
+  absl::StatusOr<TokenAnswer> Fetch(const Send& send, Repeat& repeat) const;
+  void Keep(TokenAnswer answer, const Now& begun) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteFailure(const absl::Status& why, const Repeat& repeat)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsGood(SteadyTime now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !token_.empty() && now < expires_;
   }
@@ -69,6 +71,12 @@ class Credentials {
   bool fetching_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t fetches_ ABSL_GUARDED_BY(mutex_) = 0;  // ended ones
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
+  // A run of failures that pass: none is requested before next_try_, and while repeating_ it is
+  // worth waiting for.
+  int failures_ ABSL_GUARDED_BY(mutex_) = 0;
+  SteadyTime failing_since_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfinitePast();
+  SteadyTime next_try_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfinitePast();
+  bool repeating_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace failover::azure

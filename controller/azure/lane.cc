@@ -68,7 +68,8 @@ HttpResult Lane::Observed(const HttpRequest& request, const std::string& api,
   HttpResult result = http_->Send(request);
   const SteadyTime ended = clock().Steady();
   const std::string code = CodeOf(result);
-  if (api != "storage" && api != "entra" && result.response.has_value()) arm_used_ = ended;
+  const bool to_arm = api != "storage" && api != "entra" && api != "imds";
+  if (to_arm && result.response.has_value()) arm_used_ = ended;
   if (data_.observer) data_.observer(api, operation, code, ended - begun);
   const bool good = result.response.has_value() && result.response->status < 400;
   if (!good && !(result.response.has_value() && result.response->status == 404)) {
@@ -85,12 +86,15 @@ HttpResult Lane::Observed(const HttpRequest& request, const std::string& api,
   return result;
 }
 
-absl::StatusOr<std::string> Lane::Token() {
+absl::StatusOr<std::string> Lane::Token(const TokenWait& wait) {
+  const char* const api = options().auth == Auth::kManagedIdentity ? "imds" : "entra";
   return data_.credentials.Token(
-      [this](const HttpRequest& request) { return Observed(request, "entra", "token"); }, stop_);
+      [&](const HttpRequest& request) { return Observed(request, api, "token"); }, stop_, wait);
 }
 
-absl::Status Lane::EnsureToken() { return Token().status(); }
+absl::Status Lane::EnsureToken(absl::Duration wait) {
+  return Token({clock().Steady() + wait}).status();
+}
 
 Sent Lane::Once(HttpRequest request, const Call& call, const Authorize& authorize) {
   request.headers.emplace_back("x-ms-client-request-id", ClientRequestId(call.id));
@@ -122,7 +126,10 @@ Sent Lane::Repeatedly(const HttpRequest& request, const Call& call, const Author
 Sent Lane::Arm(const HttpRequest& request, const Call& call) {
   std::string token;
   const Authorize authorize = [&](HttpRequest& copy) -> absl::Status {
-    ASSIGN_OR_RETURN(token, Token());
+    // What must leave in time goes with the token at hand; others see to the next one.
+    const bool urgent = call.send_by < SteadyTime::InfiniteFuture();
+    ASSIGN_OR_RETURN(token, Token({std::min(call.send_by, clock().Steady() + call.token_wait),
+                                   /*refresh=*/!urgent}));
     copy.headers.emplace_back("Authorization", absl::StrCat("Bearer ", token));
     return absl::OkStatus();
   };
@@ -144,7 +151,8 @@ Sent Lane::Blob(const HttpRequest& request, const Call& call, const std::string&
 }
 
 void Lane::KeepWarm() {
-  if (absl::Status status = EnsureToken(); !status.ok()) return;  // logged where it was fetched
+  // No waiting: it is called again soon. Failures are logged where the token was fetched.
+  if (absl::Status status = EnsureToken(absl::ZeroDuration()); !status.ok()) return;
   if (clock().Steady() - arm_used_ < kWarm) return;
   // A public document: any answer keeps the connection open.
   HttpRequest request = ArmRequest(

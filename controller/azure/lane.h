@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "apim_failover/v1/state.pb.h"
 #include "common/http_client.h"
+#include "controller/azure/credentials.h"
 #include "controller/azure/shared.h"
 #include "controller/core/events.h"
 
@@ -17,13 +18,15 @@ namespace failover::azure {
 
 // How one logical call is to be sent.
 struct Call {
-  std::string api;        // for metrics: arm, apim, storage, entra, trafficmanager
+  std::string api;        // for metrics: arm, apim, storage, entra, imds, trafficmanager
   std::string operation;  // for metrics
   std::string id;         // operation id; the client request id begins with it. Empty = random
   SteadyTime send_by = SteadyTime::InfiniteFuture();
   // More than 1 only for what changes nothing: sent again after a lost answer, 408, 429 or 5xx,
   // after Retry-After (if at most 30 s) or 1, 2, 4 … s.
   int tries = 1;
+  // At most so long is waited for a token while there is none (and never beyond send_by).
+  absl::Duration token_wait = absl::InfiniteDuration();
 };
 
 struct Sent {
@@ -55,8 +58,8 @@ class Lane {
   // Signed with the account key in `key_file`.
   Sent Blob(const HttpRequest& request, const Call& call, const std::string& account,
             const std::string& key_file);
-  // Makes sure that a token is at hand.
-  absl::Status EnsureToken();
+  // Makes sure that a token is at hand; a failure that passes is waited out for at most `wait`.
+  absl::Status EnsureToken(absl::Duration wait = absl::InfiniteDuration());
   // A token, and a connection to ARM used in the last 45 s.
   void KeepWarm();
 
@@ -67,7 +70,7 @@ class Lane {
   Sent Once(HttpRequest request, const Call& call, const Authorize& authorize);
   HttpResult Observed(const HttpRequest& request, const std::string& api,
                       const std::string& operation);
-  absl::StatusOr<std::string> Token();
+  absl::StatusOr<std::string> Token(const TokenWait& wait);
 
   AzureData& data_;
   std::unique_ptr<HttpClient> http_;

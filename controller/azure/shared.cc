@@ -63,7 +63,8 @@ AzureData::AzureData(AzureOptions azure_options, Clock& process_clock, CallObser
       clock(process_clock),
       observer(std::move(call_observer)),
       credentials({options.authority_endpoint, options.tenant_id, options.client_id,
-                   options.client_secret_file, options.arm_scope},
+                   options.client_secret_file, options.arm_scope, options.auth,
+                   options.federated_token_file, options.imds_endpoint},
                   clock) {}
 
 std::shared_ptr<const GroupEntry> AzureData::Group(const std::string& name) const {

@@ -15,6 +15,8 @@ constexpr char kApi[] = "trafficmanager";
 constexpr char kPermissionsVersion[] = "2022-04-01";
 constexpr absl::Duration kConnectTimeout = absl::Seconds(3);
 constexpr absl::Duration kTimeout = absl::Seconds(10);
+// A switch must not queue behind reads that wait for a token; they are soon repeated.
+constexpr absl::Duration kTokenWait = absl::Seconds(5);
 
 // Why a group's traffic cannot be touched; empty = it can.
 std::string Unusable(const GroupEntry* group) {
@@ -37,8 +39,9 @@ HttpRequest Request(Lane& lane, absl::string_view method, absl::string_view path
 // The endpoint's state, or why it cannot be read.
 core::CallResult GetEndpoint(Lane& lane, const GroupAzure& group, const std::string& endpoint,
                              EndpointState& state) {
-  const Sent sent = lane.Arm(Request(lane, "GET", EndpointId(group, endpoint), ""),
-                             {.api = kApi, .operation = "get_endpoint", .id = ""});
+  const Sent sent =
+      lane.Arm(Request(lane, "GET", EndpointId(group, endpoint), ""),
+               {.api = kApi, .operation = "get_endpoint", .id = "", .token_wait = kTokenWait});
   core::CallResult result = ResultOfRead(sent);
   if (result.status != core::CallStatus::kOk) return result;
   const absl::StatusOr<EndpointState> read = ReadEndpoint(*sent.response);
@@ -59,15 +62,15 @@ core::CallResult ProveWritePath(Lane& lane, const GroupAzure& group, const std::
                  "");
   question.connect_timeout = kConnectTimeout;
   question.timeout = kTimeout;
-  const Sent permissions =
-      lane.Arm(question, {.api = "arm", .operation = "get_permissions", .id = ""});
+  const Sent permissions = lane.Arm(
+      question, {.api = "arm", .operation = "get_permissions", .id = "", .token_wait = kTokenWait});
   if (permissions.response.has_value() &&
       Grants(*permissions.response, WriteAction(group)) == std::optional<bool>(false)) {
-    return Failure(
-        absl::StrCat("the controller's identity may not do ", WriteAction(group), " on ", id));
+    return Failure(absl::StrCat(MayNot(WriteAction(group)), " on ", id));
   }
-  const Sent sent = lane.Arm(Request(lane, "PATCH", id, ProofBody(state)),
-                             {.api = kApi, .operation = "prove_write", .id = ""});
+  const Sent sent =
+      lane.Arm(Request(lane, "PATCH", id, ProofBody(state)),
+               {.api = kApi, .operation = "prove_write", .id = "", .token_wait = kTokenWait});
   core::CallResult result = ResultOfWrite(sent);
   if (result.status == core::CallStatus::kOk) return result;
   result.status = core::CallStatus::kFailed;
@@ -89,8 +92,9 @@ core::TrafficRead ReadTraffic(Lane& lane, const GroupEntry* group,
     return read;
   }
   const SteadyTime begun = lane.clock().Steady();
-  const Sent sent = lane.Arm(Request(lane, "GET", group->group.traffic_manager_profile, ""),
-                             {.api = kApi, .operation = "get_profile", .id = ""});
+  const Sent sent =
+      lane.Arm(Request(lane, "GET", group->group.traffic_manager_profile, ""),
+               {.api = kApi, .operation = "get_profile", .id = "", .token_wait = kTokenWait});
   read.took = lane.clock().Steady() - begun;
   read.result = ResultOfRead(sent);
   if (read.result.status != core::CallStatus::kOk) return read;
@@ -145,7 +149,7 @@ core::SwitchPathChecked CheckSwitchPath(Lane& lane, const GroupEntry* group,
     checked.result = Failure(why);
     return checked;
   }
-  if (absl::Status token = lane.EnsureToken(); !token.ok()) {
+  if (absl::Status token = lane.EnsureToken(kTokenWait); !token.ok()) {
     checked.result = Failure(token.message());
     return checked;
   }

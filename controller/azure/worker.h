@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/http_client.h"
+#include "controller/azure/auth.h"
 #include "controller/core/commands.h"
 #include "controller/core/events.h"
 
@@ -20,7 +21,10 @@ namespace failover::azure {
 
 // Everything about Azure that is configuration (config.proto AzureSpec), defaults applied.
 struct AzureOptions {
+  Auth auth = Auth::kClientSecret;
   std::string tenant_id, client_id, client_secret_file;
+  std::string federated_token_file;  // workload identity
+  std::string imds_endpoint;         // managed identity
   std::string arm_endpoint, authority_endpoint, arm_scope;
   std::string blob_endpoint;  // template with {account}
   std::string api_version, traffic_manager_api_version;
@@ -39,7 +43,7 @@ struct GroupAzure {
   std::string fingerprint_key;
 };
 
-// Per call, for metrics: api is arm, apim, storage, entra or trafficmanager; code a status,
+// Per call, for metrics: api is arm, apim, storage, entra, imds or trafficmanager; code a status,
 // "timeout" or "connect_error". Called on the worker's thread.
 using CallObserver = std::function<void(const std::string& api, const std::string& operation,
                                         const std::string& code, absl::Duration took)>;

@@ -284,6 +284,7 @@ void Record(World& world, const Request& request, LogEntry entry, const Answer& 
 
 Answer Dispatch(World& world, const Request& request, LogEntry& entry, absl::Time now) {
   if (request.front == Front::kBlob) return HandleBlob(world, request, entry, now);
+  if (request.front == Front::kImds) return HandleImds(world, request, now);
   if (entry.what.operation == "token") return HandleToken(world, request, now);
   if (auto throttled = TakeToken(world, request, now)) return *throttled;
   return DispatchArm(world, request, entry, now);
@@ -296,6 +297,8 @@ RequestClass Classify(const Request& request) {
   const std::vector<std::string> s = request.Segments();
   if (request.front == Front::kBlob) {
     ClassifyBlob(request, s, what);
+  } else if (request.front == Front::kImds) {
+    what.operation = "imds";
   } else if (s.size() == 4 && s[1] == "oauth2" && s[3] == "token") {
     what.operation = "token";
   } else if (ResourceAt(s, "Microsoft.ApiManagement", "service") != 0) {

@@ -19,6 +19,13 @@ RequestClass Classify(const Request& request);
 
 // POST /{tenant}/oauth2/v2.0/token (azure.md §6.1).
 Answer HandleToken(World& world, const Request& request, absl::Time now);
+// GET /metadata/identity/oauth2/token of the machine's identity service (azure.md §6.1).
+Answer HandleImds(World& world, const Request& request, absl::Time now);
+// A token of `client` for `audience`, from now on for the token lifetime.
+std::string IssueToken(World& world, const Client& client, absl::string_view audience,
+                       absl::Time now);
+// ARM or storage, the only audiences there are tokens for. Without a trailing slash.
+bool IsKnownAudience(absl::string_view audience);
 // Checks the bearer token of a request for `audience` ("https://management.azure.com"); sets
 // `caller`, or gives the 401 answer.
 std::optional<Answer> Authenticate(const World& world, const Request& request,

@@ -23,6 +23,8 @@ const char* FrontName(Front front) {
       return "control";
     case Front::kGateway:
       return "gateway";
+    case Front::kImds:
+      return "imds";
   }
   return "";
 }
@@ -212,27 +214,59 @@ Answer TimingControl(World& world, const Request& request) {
   return JsonAnswer(200, TimingJson(world));
 }
 
-Answer ClientRoles(World& world, const Request& request, const Segments& rest) {
+Json RolesJson(const Client& client) {
+  Json roles = Json::array();
+  for (const RoleAssignment& role : client.roles) {
+    roles.push_back({{"scope", role.scope}, {"actions", role.actions}});
+  }
+  return {{"roles", roles}};
+}
+
+Json FederatedJson(const Client& client) {
+  Json list = Json::array();
+  for (const FederatedCredential& credential : client.federated) {
+    list.push_back({{"issuer", credential.issuer},
+                    {"subject", credential.subject},
+                    {"audience", credential.audience}});
+  }
+  return {{"federatedCredentials", list}};
+}
+
+Answer ClientControl(World& world, const Request& request, const Segments& rest) {
   const auto it = rest.empty() ? world.clients.end() : world.clients.find(rest[0]);
-  if (rest.size() != 2 || rest[1] != "roles" || it == world.clients.end()) {
+  const std::string part = rest.size() == 2 ? rest[1] : "";
+  if (it == world.clients.end() ||
+      (part != "roles" && part != "lacks" && part != "federatedCredentials")) {
     return UnknownThing(absl::StrCat("client ", absl::StrJoin(rest, "/")));
   }
+  Client& client = it->second;
   if (request.method == "PUT") {
-    std::vector<RoleAssignment> roles;
+    Client changed = client;
     auto bad = ReadBody(request, [&](Fields& f) {
-      f.Require({"roles"});
-      roles = ReadRoles(f, "roles");
+      f.Require({part == "lacks" ? "actions" : part});
+      if (part == "roles") changed.roles = ReadRoles(f, part);
+      if (part == "lacks") f.Strings("actions", changed.lacks);
+      if (part == "federatedCredentials") changed.federated = ReadFederated(f, part);
     });
     if (bad) return *bad;
-    it->second.roles = std::move(roles);
+    client = std::move(changed);
   } else if (request.method != "GET") {
     return WrongMethod(request, "GET, PUT");
   }
-  Json roles = Json::array();
-  for (const RoleAssignment& role : it->second.roles) {
-    roles.push_back({{"scope", role.scope}, {"actions", role.actions}});
+  if (part == "lacks") return JsonAnswer(200, {{"actions", client.lacks}});
+  return JsonAnswer(200, part == "roles" ? RolesJson(client) : FederatedJson(client));
+}
+
+Answer MachineControl(World& world, const Request& request) {
+  if (request.method == "PATCH") {
+    Machine changed = world.machine;
+    auto bad = ReadBody(request, [&](Fields& f) { ReadMachine(f, world.clients, changed); });
+    if (bad) return *bad;
+    world.machine = std::move(changed);
+  } else if (request.method != "GET") {
+    return WrongMethod(request, "GET, PATCH");
   }
-  return JsonAnswer(200, {{"roles", roles}});
+  return JsonAnswer(200, MachineJson(world.machine));
 }
 
 Answer DnsControl(const World& world, const Request& request) {
@@ -267,7 +301,7 @@ Answer DeleteBlob(World& world, const Request& request, const Segments& rest) {
 Answer Dispatch(World& world, const Request& request, const std::string& first,
                 const Segments& rest, absl::Time now, absl::Time real_now) {
   if (first == "faults") return Faults(world, request, rest);
-  if (first == "clients") return ClientRoles(world, request, rest);
+  if (first == "clients") return ClientControl(world, request, rest);
   if (first == "services") return ControlServices(world, request, rest, now);
   if (first == "operations") return ControlOperations(world, request, rest, now);
   if (first == "storageaccounts") return ControlAccounts(world, request, rest);
@@ -289,6 +323,7 @@ Answer Dispatch(World& world, const Request& request, const std::string& first,
   if (first == "clock") return ClockControl(world, request, now, real_now);
   if (first == "switches") return SwitchControl(world, request);
   if (first == "timing") return TimingControl(world, request);
+  if (first == "machine") return MachineControl(world, request);
   if (first == "dns") return DnsControl(world, request);
   return UnknownThing(request.path);
 }

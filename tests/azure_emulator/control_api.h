@@ -24,7 +24,7 @@
 //
 //  POST   /_emulator/faults       one rule or {"rules": [...]} → {ids: [...]}
 //         The first matching rule that fires decides a request.
-//   match:  operation  token | getService | patchService | putService | deleteService | backup |
+//   match:  operation  token | imds | getService | patchService | putService | deleteService | backup |
 //                      restore | poll | entityRead | entityWrite | trafficRead | trafficWrite |
 //                      blobRead | blobWrite | containerRead | containerWrite | other
 //           service (APIM service or Traffic Manager profile), method, pathContains;
@@ -63,6 +63,14 @@
 //         "retryAfter": seconds, "tokenLifetime", "pageSize"}
 //  POST   /_emulator/tokens/revoke              every token issued so far is refused from now on
 //  GET|PUT /_emulator/clients/CLIENT_ID/roles   {"roles": [{"scope", "actions": [...]}]}
+//  GET|PUT /_emulator/clients/CLIENT_ID/lacks   {"actions": [...]}: these are answered 403
+//         AuthorizationFailed, whatever the roles say
+//  GET|PUT /_emulator/clients/CLIENT_ID/federatedCredentials   {"federatedCredentials": [{"issuer",
+//         "subject", "audience"}]}: whose tokens Entra takes as client_assertion; '*' matches
+//         anything in issuer and subject. Signatures are not checked.
+//  GET|PATCH /_emulator/machine   {"systemIdentity", "userIdentities": [...]}: client ids of the
+//         identities that IMDS gives tokens of. IMDS fails by faults on operation imds:
+//         {"operation":"imds","action":"status","status":410,"times":3}
 //
 //  GET|PATCH /_emulator/services/NAME  PATCH {sku, capacity, systemIdentity, userIdentities,
 //         workspaces, minApiVersion, provisioningState}

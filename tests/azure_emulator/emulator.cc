@@ -62,6 +62,7 @@ class RunningEmulator : public Emulator {
     tick_wake_.notify_all();
     if (ticker_.joinable()) ticker_.join();
     control_.reset();
+    imds_.reset();
     blob_.reset();
     arm_.reset();
   }
@@ -178,7 +179,8 @@ class RunningEmulator : public Emulator {
     for (const absl::Status& status :
          {open(options_.arm, Front::kArm, true, arm_, endpoints_.arm),
           open(options_.blob, Front::kBlob, true, blob_, endpoints_.blob),
-          open(options_.control, Front::kControl, false, control_, endpoints_.control)}) {
+          open(options_.control, Front::kControl, false, control_, endpoints_.control),
+          open(options_.imds, Front::kImds, false, imds_, endpoints_.imds)}) {
       if (!status.ok()) return status;
     }
     endpoints_.authority = endpoints_.arm;
@@ -264,6 +266,7 @@ class RunningEmulator : public Emulator {
                        {"authority", endpoints_.authority},
                        {"blob", endpoints_.blob},
                        {"control", endpoints_.control},
+                       {"imds", endpoints_.imds},
                        {"dns", endpoints_.dns},
                        {"gatewayPort", endpoints_.gateway_port},
                        {"caFile", endpoints_.ca_file},
@@ -336,7 +339,7 @@ class RunningEmulator : public Emulator {
   std::ofstream log_;
   std::map<std::string, std::unique_ptr<GatewayFront>> gateways_;
   std::unique_ptr<DnsServer> dns_;
-  std::unique_ptr<HttpServer> arm_, blob_, control_;
+  std::unique_ptr<HttpServer> arm_, blob_, control_, imds_;
   std::mutex tick_mutex_;
   std::condition_variable tick_wake_;
   bool stop_ = false;

@@ -21,6 +21,7 @@ struct EmulatorOptions {
   std::string arm = "127.0.0.1:0";
   std::string blob = "127.0.0.1:0";
   std::string control = "127.0.0.1:0";
+  std::string imds = "127.0.0.1:0";
   std::string dns = "127.0.0.1:0";
   int gateway_port = 0;           // one port on the address of every gateway
   std::string external_blobs;     // URL of a path-style blob endpoint; empty = our own
@@ -35,8 +36,8 @@ struct GatewayEndpoint {
 };
 
 struct Endpoints {
-  std::string arm, authority, blob, control;  // URLs without a path
-  std::string dns;                            // "127.0.0.1:PORT", UDP
+  std::string arm, authority, blob, control, imds;  // URLs without a path
+  std::string dns;                                  // "127.0.0.1:PORT", UDP
   int gateway_port = 0;
   std::string ca_file;
   std::string neutral;                              // URL; empty when the world has none
@@ -45,8 +46,8 @@ struct Endpoints {
 };
 
 // The emulated Azure with its listeners: ARM and Entra on one HTTPS port, blobs on another, the
-// control API on plain HTTP, a DNS server, one gateway per service. Thread-safe. All state ends
-// with it.
+// control API and IMDS on plain HTTP, a DNS server, one gateway per service. Thread-safe. All state
+// ends with it.
 class Emulator {
  public:
   // Errors name the file, the address or the field that is wrong.

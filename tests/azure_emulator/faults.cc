@@ -74,10 +74,11 @@ void BendLocation(const FaultRule& rule, Answer& answer) {
 FaultRule ReadFaultRule(Fields& fields) {
   FaultRule rule;
   fields.Require({"action"});
-  fields.Choice("operation", rule.operation,
-                {"token", "getService", "patchService", "putService", "deleteService", "backup",
-                 "restore", "poll", "entityRead", "entityWrite", "trafficRead", "trafficWrite",
-                 "blobRead", "blobWrite", "containerRead", "containerWrite", "other"});
+  fields.Choice(
+      "operation", rule.operation,
+      {"token", "imds", "getService", "patchService", "putService", "deleteService", "backup",
+       "restore", "poll", "entityRead", "entityWrite", "trafficRead", "trafficWrite", "blobRead",
+       "blobWrite", "containerRead", "containerWrite", "other"});
   fields.String("service", rule.service);
   fields.String("method", rule.method);
   fields.String("pathContains", rule.path_contains);
@@ -174,6 +175,8 @@ void BendAnswer(const FaultRule& rule, const Request& request, Answer& answer) {
                       {{"Content-Type", "application/xml"}, {"x-ms-error-code", code}},
                       absl::StrCat("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>", code,
                                    "</Code><Message>", message, "</Message></Error>")};
+    } else if (request.front == Front::kImds) {
+      answer = JsonAnswer(rule.status, {{"error", code}, {"error_description", message}});
     } else {
       answer = ArmError(rule.status, code, message);
     }

@@ -14,9 +14,9 @@ namespace failover::emulator {
 
 // What a request is, for fault rules and the request log.
 struct RequestClass {
-  // token, getService, patchService, putService, deleteService, backup, restore, poll, entityRead,
-  // entityWrite, trafficRead, trafficWrite, blobRead, blobWrite, containerRead, containerWrite,
-  // other
+  // token, imds, getService, patchService, putService, deleteService, backup, restore, poll,
+  // entityRead, entityWrite, trafficRead, trafficWrite, blobRead, blobWrite, containerRead,
+  // containerWrite, other
   std::string operation = "other";
   std::string service;  // APIM service or Traffic Manager profile, as in the path
   std::string blob;     // blob name, where one is named

@@ -21,6 +21,7 @@ constexpr char kHelp[] =
   --arm IP:PORT          Azure Resource Manager and Entra, HTTPS       [127.0.0.1:0]
   --blob IP:PORT         blob storage, HTTPS                           [127.0.0.1:0]
   --control IP:PORT      the control API (/_emulator/), plain HTTP     [127.0.0.1:0]
+  --imds IP:PORT         identity service of a machine, plain HTTP     [127.0.0.1:0]
   --dns IP:PORT          name server, UDP                              [127.0.0.1:0]
   --gateway-port N       one port on the address of every gateway      [0]
   --external-blobs URL   keep backups there (Azurite, path-style) instead
@@ -48,6 +49,7 @@ int main(int argc, char** argv) {
       {"--arm", &options.arm},
       {"--blob", &options.blob},
       {"--control", &options.control},
+      {"--imds", &options.imds},
       {"--dns", &options.dns},
       {"--gateway-port", &gateway_port},
       {"--external-blobs", &options.external_blobs},

@@ -18,7 +18,7 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 absl::string_view FindHeader(const Headers& headers, absl::string_view name);
 
 // Which listener received a request: ARM shares its port with Entra.
-enum class Front { kArm, kBlob, kControl, kGateway };
+enum class Front { kArm, kBlob, kControl, kGateway, kImds };
 
 // One HTTP request as it stood on the wire.
 struct Request {

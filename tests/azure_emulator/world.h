@@ -136,9 +136,21 @@ struct RoleAssignment {
   std::string scope;                 // resource id prefix
   std::vector<std::string> actions;  // '*' matches anything
 };
+// Whose tokens prove that somebody is the client; '*' matches anything in issuer and subject.
+struct FederatedCredential {
+  std::string issuer, subject, audience = "api://AzureADTokenExchange";
+};
 struct Client {
-  std::string tenant, client_id, object_id, secret;
+  std::string tenant, client_id, object_id, secret;  // secret: empty = none is accepted
   std::vector<RoleAssignment> roles;
+  std::vector<std::string> lacks;  // actions that no role gives; '*' matches anything
+  std::vector<FederatedCredential> federated;
+};
+
+// The machine that asks IMDS: its identities, by client id.
+struct Machine {
+  std::string system_identity;  // empty = none
+  std::set<std::string> user_identities;
 };
 
 struct Span {
@@ -209,8 +221,9 @@ struct World {
   std::map<std::string, StorageAccount> accounts;
   std::map<std::string, TrafficProfile> profiles;  // key: lower-case name
   std::map<std::string, Client> clients;           // key: client id
-  std::map<std::string, Operation> operations;     // key: id
-  std::set<std::string> soft_deleted;              // service names
+  Machine machine;
+  std::map<std::string, Operation> operations;  // key: id
+  std::set<std::string> soft_deleted;           // service names
   std::set<std::string> subscriptions;
   std::map<std::string, std::string> probe_regions;  // source address → probe region
   std::string neutral_host, neutral_address;
@@ -248,7 +261,7 @@ struct World {
 // Lets everything happen that is due by `now`, in the order of its time.
 void Advance(World& world, absl::Time now);
 
-// The answer to any request to ARM, Entra or the blob endpoint (by request.front).
+// The answer to any request to ARM, Entra, IMDS or the blob endpoint (by request.front).
 Answer Handle(World& world, const Request& request, absl::Time now);
 
 // Lookups; names and ids in any case. Null when absent.

@@ -156,13 +156,16 @@ void ReadProfile(Fields& f, Reading& reading) {
 
 void ReadClient(Fields& f, World& world) {
   Client client;
-  f.Require({"tenant", "clientId", "secret"});
+  f.Require({"tenant", "clientId"});
   f.String("tenant", client.tenant);
   f.String("clientId", client.client_id);
   client.object_id = client.client_id;
   f.String("objectId", client.object_id);
   f.String("secret", client.secret);
   client.roles = ReadRoles(f, "roles");
+  f.Strings("lacks", client.lacks);
+  client.federated = ReadFederated(f, "federatedCredentials");
+  if (client.secret.empty() && f.Has("secret")) f.Problem("secret", "allowed: a text, or no key");
   const std::string id = client.client_id;
   world.clients[id] = std::move(client);
 }
@@ -201,6 +204,7 @@ void ReadEverything(Fields& f, Reading& reading) {
   });
   f.Object("switches", [&](Fields& s) { ReadSwitches(s, world.switches); });
   f.Each("clients", [&](Fields& c) { ReadClient(c, world); });
+  f.Object("machine", [&](Fields& m) { ReadMachine(m, world.clients, world.machine); });
   f.Each("services", [&](Fields& s) { ReadService(s, reading); });
   f.Each("storageAccounts", [&](Fields& a) { ReadAccount(a, reading); });
   f.Each("trafficManagerProfiles", [&](Fields& p) { ReadProfile(p, reading); });

@@ -23,6 +23,10 @@ void ReadServiceSettings(Fields& fields, Service& service);
 void ReadAccountSettings(Fields& fields, StorageAccount& account);
 void ReadGatewayBehavior(Fields& fields, GatewayBehavior& behavior);
 void ReadCertificateMode(Fields& fields, Gateway& gateway);
+// "systemIdentity", "userIdentities": client ids among `clients`.
+void ReadMachine(Fields& fields, const std::map<std::string, Client>& clients, Machine& machine);
+Json MachineJson(const Machine& machine);
+std::vector<FederatedCredential> ReadFederated(Fields& fields, absl::string_view key);
 std::vector<RoleAssignment> ReadRoles(Fields& fields, absl::string_view key);
 
 }  // namespace failover::emulator

@@ -135,6 +135,34 @@ void ReadCertificateMode(Fields& f, Gateway& gateway) {
   f.Choice("certificate", gateway.certificate, {"good", "wrongName", "expired", "selfSigned"});
 }
 
+void ReadMachine(Fields& f, const std::map<std::string, Client>& clients, Machine& machine) {
+  f.String("systemIdentity", machine.system_identity);
+  f.StringSet("userIdentities", machine.user_identities);
+  const auto known = [&](const std::string& id) { return id.empty() || clients.contains(id); };
+  if (!known(machine.system_identity))
+    f.Problem("systemIdentity", "allowed: a clientId of clients");
+  for (const std::string& id : machine.user_identities) {
+    if (!known(id)) f.Problem("userIdentities", "allowed: clientIds of clients");
+  }
+}
+
+Json MachineJson(const Machine& machine) {
+  return {{"systemIdentity", machine.system_identity}, {"userIdentities", machine.user_identities}};
+}
+
+std::vector<FederatedCredential> ReadFederated(Fields& fields, absl::string_view key) {
+  std::vector<FederatedCredential> credentials;
+  fields.Each(key, [&](Fields& f) {
+    FederatedCredential credential;
+    f.Require({"issuer", "subject"});
+    f.String("issuer", credential.issuer);
+    f.String("subject", credential.subject);
+    f.String("audience", credential.audience);
+    credentials.push_back(std::move(credential));
+  });
+  return credentials;
+}
+
 std::vector<RoleAssignment> ReadRoles(Fields& fields, absl::string_view key) {
   std::vector<RoleAssignment> roles;
   fields.Each(key, [&](Fields& f) {

@@ -90,7 +90,23 @@ TEST(ArmTest, AMissingRoleNamesTheActionFirst) {
   EXPECT_THAT(
       error.message(),
       StartsWith(
-          "the controller's identity may not do Microsoft.ApiManagement/service/backup/action: "));
+          "the controller's identity may not do Microsoft.ApiManagement/service/backup/action "
+          "(give "
+          "it the built-in role \"API Management Service Operator Role\" or a custom one with this "
+          "action): The client 'x'"));
+}
+
+TEST(ArmTest, TheRoleThatIsNamedFitsTheAction) {
+  EXPECT_THAT(MayNot("Microsoft.ApiManagement/service/apis/read"),
+              HasSubstr("\"API Management Service Reader Role\""));
+  EXPECT_THAT(MayNot("microsoft.apimanagement/service/restore/action"),
+              HasSubstr("\"API Management Service Operator Role\""));
+  EXPECT_THAT(MayNot("Microsoft.Network/trafficManagerProfiles/externalEndpoints/write"),
+              HasSubstr("\"Traffic Manager Contributor\""));
+  EXPECT_THAT(MayNot("Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"),
+              HasSubstr("\"Storage Blob Data Contributor\""));
+  EXPECT_EQ(MayNot("Other/action"),
+            "the controller's identity may not do Other/action (give it a role with this action)");
 }
 
 TEST(ArmTest, AnErrorOfStorageIsXmlOrAHeader) {

@@ -214,8 +214,26 @@ tls:)",
                  R"(33: azure.tenantId: found "a/b"; allowed: the directory's id or domain)"},
                 {R"(clientSecretFile: client-secret)", R"(clientSecretFile: empty)",
                  R"(33: azure.clientSecretFile: found "empty" (DIR/empty: found nothing; allowed: a secret); allowed: a readable file with the client secret)"},
+                {R"(auth: clientSecret)", R"(auth: certificate)",
+                 R"(33: azure.auth: found "certificate"; allowed: clientSecret, workloadIdentity, managedIdentity)"},
                 {R"(auth: clientSecret)", R"(auth: managedIdentity)",
-                 R"(33: azure.auth: found "managedIdentity"; allowed: clientSecret)"},
+                 R"(33: azure.clientSecretFile: found "client-secret"; allowed: nothing, except with auth: clientSecret)"},
+                {R"(auth: clientSecret, tenantId: tenant, clientId: c, clientSecretFile: client-secret)",
+                 R"(auth: managedIdentity, clientId: a/b)",
+                 R"(33: azure.clientId: found "a/b"; allowed: letters, digits and '-')"},
+                {R"(auth: clientSecret, tenantId: tenant, clientId: c, clientSecretFile: client-secret)",
+                 R"(auth: managedIdentity, imdsEndpoint: "http://imds.example")",
+                 R"(33: azure.imdsEndpoint: found "http://imds.example"; allowed: an https URL (http for a link-local or loopback address only))"},
+                {R"(auth: clientSecret, tenantId: tenant, clientId: c, clientSecretFile: client-secret)",
+                 R"(auth: managedIdentity, imdsEndpoint: "http://169.254.169.254/?x=y")",
+                 R"(33: azure.imdsEndpoint: found "http://169.254.169.254/?x=y"; allowed: a URL without a query)"},
+                {R"(auth: clientSecret, tenantId: tenant, clientId: c, clientSecretFile: client-secret)",
+                 R"(auth: workloadIdentity)",
+                 R"(33: azure.tenantId: found nothing; allowed: the directory's id or domain (default: AZURE_TENANT_ID of the environment)
+33: azure.clientId: found nothing; allowed: letters, digits and '-' (default: AZURE_CLIENT_ID of the environment)
+33: azure.federatedTokenFile: found nothing; allowed: a readable file with the pod's federated token (default: AZURE_FEDERATED_TOKEN_FILE of the environment))"},
+                {R"(auth: clientSecret)", R"(auth: clientSecret, federatedTokenFile: token)",
+                 R"(33: azure.federatedTokenFile: found "token"; allowed: nothing, except with auth: workloadIdentity)"},
                 {R"(auth: clientSecret)",
                  R"(auth: clientSecret, armEndpoint: "http://arm.example")",
                  R"(33: azure.armEndpoint: found "http://arm.example"; allowed: an https URL (http for a loopback address only))"},
@@ -251,6 +269,10 @@ class ConfigMessagesTest : public testing::Test {
     std::string pattern = (fs::path(testing::TempDir()) / "messages-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     directory_ = pattern;
+    for (const char* name : {"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_AUTHORITY_HOST",
+                             "AZURE_FEDERATED_TOKEN_FILE"}) {
+      unsetenv(name);  // of a build machine in Azure
+    }
     Write("client-secret", "secret");
     Write("storage-key", Base64("a storage key"));
     Write("not-base64", "%%%");

@@ -30,6 +30,9 @@ ControllerSettings Settings() {
   config.sync_interval = absl::Hours(6);
   settings.runtime.groups.push_back(group);
   settings.runtime.azure.api_version = "2022-08-01";
+  settings.runtime.azure.tenant_id = "t";
+  settings.runtime.azure.client_id = "c";
+  settings.runtime.azure.client_secret_file = "/secrets/client";
   return settings;
 }
 
@@ -45,6 +48,7 @@ std::vector<std::string> Warnings(const ControllerSettings& settings) {
 
 TEST(ConfigReportTest, AGoodFilePromisesInNumbersAndWarnsOfNothing) {
   EXPECT_EQ(ConfigReport(Settings()),
+            "azure: signs in by client secret: client c in tenant t, secret in /secrets/client\n"
             "group orders-api: mode automatic, 2 services\n"
             "  detection  worst case 9s100ms, floor 7s (probe status: interval 5s, timeout 2s, 3 "
             "failure(s) in a row; "
@@ -119,6 +123,28 @@ TEST(ConfigReportTest, EverythingDoubtfulIsWarnedOfByName) {
       found |= absl::StrContains(warning, one.warning);
     EXPECT_TRUE(found) << one.warning << "\n" << ConfigReport(settings);
   }
+}
+
+TEST(ConfigReportTest, TheIdentityThatIsUsedIsNamed) {
+  ControllerSettings settings = Settings();
+  azure::AzureOptions& azure = settings.runtime.azure;
+  azure.authority_endpoint = "https://login.example";
+  azure.federated_token_file = "/tokens/azure";
+  azure.imds_endpoint = "http://169.254.169.254";
+  const auto first = [&] {
+    return std::string(*absl::StrSplit(ConfigReport(settings), '\n').begin());
+  };
+  azure.auth = azure::Auth::kWorkloadIdentity;
+  EXPECT_EQ(first(),
+            "azure: signs in by workload identity: client c in tenant t of https://login.example, "
+            "token in /tokens/azure");
+  azure.auth = azure::Auth::kManagedIdentity;
+  EXPECT_EQ(first(),
+            "azure: signs in by managed identity: client c, asked of http://169.254.169.254");
+  azure.client_id = "";
+  EXPECT_EQ(first(),
+            "azure: signs in by managed identity: the machine's own, asked of "
+            "http://169.254.169.254");
 }
 
 TEST(ConfigReportTest, AnObjectiveThatCannotBeMetIsSaidSo) {

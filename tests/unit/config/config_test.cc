@@ -225,6 +225,66 @@ TEST_F(ConfigTest, EndpointsFollowTheCloud) {
   EXPECT_EQ(china.authority_endpoint, "https://login.chinacloudapi.cn");
 }
 
+// Variables of the environment that end with the test.
+class Environment {
+ public:
+  void Set(const char* name, const std::string& value) {
+    setenv(name, value.c_str(), 1);
+    names_.push_back(name);
+  }
+  ~Environment() {
+    for (const char* name : names_) unsetenv(name);
+  }
+
+ private:
+  std::vector<const char*> names_;
+};
+
+TEST_F(ConfigTest, WorkloadIdentityTakesWhatTheFileLeavesOutFromTheEnvironment) {
+  Write("pod-token", "a.b.c");
+  Environment environment;
+  environment.Set("AZURE_TENANT_ID", "pod-tenant");
+  environment.Set("AZURE_CLIENT_ID", "pod-client");
+  environment.Set("AZURE_AUTHORITY_HOST", "https://login.pod.example/");
+  environment.Set("AZURE_FEDERATED_TOKEN_FILE", Path("pod-token"));
+  const std::string full = TestData("full.yaml");
+  const size_t begin = full.find("\nazure:"), end = full.find("\ntls:");
+  const auto with = [&](const std::string& section) {
+    return absl::StrCat(full.substr(0, begin), "\nazure: ", section, "\n", full.substr(end));
+  };
+  const azure::AzureOptions pod = LoadGood(with("{auth: workloadIdentity}")).runtime.azure;
+  EXPECT_EQ(pod.auth, azure::Auth::kWorkloadIdentity);
+  EXPECT_EQ(pod.tenant_id, "pod-tenant");
+  EXPECT_EQ(pod.client_id, "pod-client");
+  EXPECT_EQ(pod.authority_endpoint, "https://login.pod.example");
+  EXPECT_EQ(pod.federated_token_file, Path("pod-token"));
+
+  Write("own-token", "d.e.f");
+  const azure::AzureOptions own =
+      LoadGood(with("{auth: workloadIdentity, tenantId: own, clientId: mine, authorityEndpoint: "
+                    "https://own.example, federatedTokenFile: own-token}"))
+          .runtime.azure;
+  EXPECT_EQ(own.tenant_id, "own");
+  EXPECT_EQ(own.client_id, "mine");
+  EXPECT_EQ(own.authority_endpoint, "https://own.example");
+  EXPECT_EQ(own.federated_token_file, Path("own-token"));
+
+  const azure::AzureOptions secret = LoadGood(full).runtime.azure;
+  EXPECT_EQ(secret.authority_endpoint, "https://login.microsoftonline.com");
+  EXPECT_EQ(secret.federated_token_file, "");
+  const azure::AzureOptions managed = LoadGood(with("{auth: managedIdentity}")).runtime.azure;
+  EXPECT_EQ(managed.auth, azure::Auth::kManagedIdentity);
+  EXPECT_EQ(managed.client_id, "");
+  EXPECT_EQ(managed.imds_endpoint, "http://169.254.169.254");
+
+  environment.Set("AZURE_FEDERATED_TOKEN_FILE", Path("gone"));
+  EXPECT_TRUE(absl::StrContains(
+      Problems(with("{auth: workloadIdentity}")),
+      "azure.federatedTokenFile: found \"DIR/gone\" (DIR/gone: cannot open: No such file or "
+      "directory); allowed: a readable file with the pod's federated token (default: "
+      "AZURE_FEDERATED_TOKEN_FILE of the environment)"));
+}
+
 TEST_F(ConfigTest, InsecureNeedsNoTlsAndListensOnLoopback) {
   const std::string text =
       Edit(TestData("minimal.yaml"),

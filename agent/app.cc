@@ -2,6 +2,7 @@
 
 #include <grpcpp/security/credentials.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "agent/assignment.h"
 #include "agent/metrics.h"
 #include "agent/probe_loop.h"
+#include "agent/replicas.h"
 #include "agent/reporter.h"
 #include "agent/result_buffer.h"
 #include "common/admin_server.h"
@@ -52,7 +54,7 @@ class RunningApp : public App {
     RETURN_IF_ERROR(StartLoop());
     LoadAssignment();
     RETURN_IF_ERROR(StartAdmin());
-    StartReporters();
+    RETURN_IF_ERROR(StartReporters());
     Tick();
     return absl::OkStatus();
   }
@@ -138,30 +140,44 @@ class RunningApp : public App {
     return absl::OkStatus();
   }
 
-  void StartReporters() {
-    v1::Hello hello;
-    hello.set_probe_region(file_.probe_region());
-    hello.set_instance_id(RandomHex(8));
-    hello.set_boot_id(BootId());
-    hello.set_version(FAILOVER_VERSION);
-    for (const std::string& controller : file_.controllers()) {
-      Reporter::Options reporter;
-      reporter.controller = controller;
-      reporter.credentials = credentials_;
-      reporter.hello = hello;
-      reporter.clock = &clock_;
-      reporter.results = &results_;
-      reporter.assignments = &assignments_;
-      reporter.metrics = &metrics_;
-      reporter.burst = [this](std::vector<std::string> targets) {
-        loop_->Burst(std::move(targets));
+  std::unique_ptr<Reporter> Report(const std::string& controller, std::function<void()> ended) {
+    Reporter::Options reporter;
+    reporter.controller = controller;
+    reporter.credentials = credentials_;
+    reporter.hello = hello_;
+    reporter.clock = &clock_;
+    reporter.results = &results_;
+    reporter.assignments = &assignments_;
+    reporter.metrics = &metrics_;
+    reporter.burst = [this](std::vector<std::string> targets) { loop_->Burst(std::move(targets)); };
+    reporter.ended = std::move(ended);
+    return Reporter::Start(std::move(reporter));
+  }
+
+  absl::Status StartReporters() {
+    hello_.set_probe_region(file_.probe_region());
+    hello_.set_instance_id(RandomHex(8));
+    hello_.set_boot_id(BootId());
+    hello_.set_version(FAILOVER_VERSION);
+    for (const std::string& controller : file_.controllers())
+      reporters_.push_back(Report(controller, nullptr));
+    if (!file_.controller_replicas().empty()) {
+      Replicas::Options replicas;
+      replicas.names = {file_.controller_replicas().begin(), file_.controller_replicas().end()};
+      replicas.resolver = {options_.config.resolver_servers, file_.source_address()};
+      replicas.clock = &clock_;
+      replicas.metrics = &metrics_;
+      replicas.connect = [this](const std::string& address, std::function<void()> ended) {
+        return Report(address, std::move(ended));
       };
-      reporters_.push_back(Reporter::Start(std::move(reporter)));
+      ASSIGN_OR_RETURN(replicas_, Replicas::Start(std::move(replicas)));
     }
     LogInfo("agent running", {{"probe_region", file_.probe_region()},
-                              {"instance", hello.instance_id()},
+                              {"instance", hello_.instance_id()},
                               {"controllers", file_.controllers_size()},
+                              {"controller_replicas", file_.controller_replicas_size()},
                               {"admin_port", admin_->port()}});
+    return absl::OkStatus();
   }
 
   // Destroyed from below: reporters and loop end before what they use.
@@ -176,7 +192,9 @@ class RunningApp : public App {
   std::unique_ptr<ProbeLoop> loop_;
   AssignmentKeeper assignments_;
   std::unique_ptr<AdminServer> admin_;
+  v1::Hello hello_;
   std::vector<std::unique_ptr<Reporter>> reporters_;
+  std::unique_ptr<Replicas> replicas_;
 };
 
 }  // namespace

@@ -9,7 +9,8 @@
 
 namespace failover::agent {
 
-// A whole running agent: probe loop, results, one reporter per controller, admin port.
+// A whole running agent: probe loop, results, one reporter per controller and per
+// replica of a controller, admin port.
 class App {
  public:
   struct Options {

@@ -17,32 +17,10 @@ namespace failover::agent {
 namespace {
 
 constexpr int kMaxControllers = 8;
+constexpr int kMaxReplicaNames = 4;
 constexpr int kMaxResolvers = 4;
 constexpr int kMaxAllowed = 256;
 constexpr const char* kDefaultMetricsAddress = "127.0.0.1:9465";
-
-// "host:port", IPv6 in brackets.
-bool SplitAddress(absl::string_view text, std::string& host, int& port) {
-  const size_t colon = text.rfind(':');
-  if (colon == text.npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
-    return false;
-  }
-  absl::string_view name = text.substr(0, colon);
-  if (absl::StartsWith(name, "[") && absl::EndsWith(name, "]")) {
-    name = name.substr(1, name.size() - 2);
-    if (!ParseIp(name)) return false;
-  } else if (absl::StrContains(name, ":")) {
-    return false;
-  }
-  if (name.empty() || name.size() > 253) return false;
-  for (const char c : name) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && !absl::StrContains(".-_:", c))
-      return false;
-  }
-  host = std::string(name);
-  return true;
-}
 
 bool IsRegionName(absl::string_view name) {
   if (name.empty() || name.size() > 63) return false;
@@ -83,25 +61,40 @@ class Checker {
   }
 
   void CheckControllers() {
-    if (file_.controllers_size() < 1 || file_.controllers_size() > kMaxControllers) {
+    const auto& controllers = file_.controllers();
+    const auto& replicas = file_.controller_replicas();
+    if (controllers.empty() && replicas.empty()) {
       problems_.Add(places_, "controllers",
-                    absl::StrCat("found ", file_.controllers_size(), " addresses; allowed: 1 to ",
+                    "found no address here and none in controllerReplicas; allowed: at least one "
+                    "HOST:PORT in either");
+    }
+    if (controllers.size() > kMaxControllers) {
+      problems_.Add(places_, "controllers",
+                    absl::StrCat("found ", controllers.size(), " addresses; allowed: at most ",
                                  kMaxControllers));
     }
+    if (replicas.size() > kMaxReplicaNames) {
+      problems_.Add(
+          places_, "controllerReplicas",
+          absl::StrCat("found ", replicas.size(), " names; allowed: at most ", kMaxReplicaNames));
+    }
     std::set<std::string> seen;
-    for (int i = 0; i < file_.controllers_size(); ++i) {
-      const std::string& address = file_.controllers(i);
-      const std::string path = absl::StrCat("controllers[", i, "]");
-      std::string host;
-      int port = 0;
-      if (!SplitAddress(address, host, port) || port == 0) {
-        Found(path, address, "HOST:PORT");
-      } else if (insecure_ && !IsLoopback(host)) {
-        Found(path, address,
-              "with --insecure only loopback addresses (127.0.0.0/8, ::1, localhost)");
-      } else if (!seen.insert(absl::AsciiStrToLower(address)).second) {
-        Found(path, address, "each address once");
-      }
+    for (int i = 0; i < controllers.size(); ++i)
+      CheckController(absl::StrCat("controllers[", i, "]"), controllers[i], seen);
+    for (int i = 0; i < replicas.size(); ++i)
+      CheckController(absl::StrCat("controllerReplicas[", i, "]"), replicas[i], seen);
+  }
+
+  void CheckController(const std::string& path, const std::string& address,
+                       std::set<std::string>& seen) {
+    std::string host;
+    int port = 0;
+    if (!SplitAddress(address, host, port) || port == 0) {
+      Found(path, address, "HOST:PORT");
+    } else if (insecure_ && !IsLoopback(host)) {
+      Found(path, address, "with --insecure only loopback addresses (127.0.0.0/8, ::1, localhost)");
+    } else if (!seen.insert(absl::AsciiStrToLower(address)).second) {
+      Found(path, address, "each address once, in one of controllers and controllerReplicas");
     }
   }
 
@@ -192,6 +185,28 @@ class Checker {
 };
 
 }  // namespace
+
+bool SplitAddress(absl::string_view text, std::string& host, int& port) {
+  const size_t colon = text.rfind(':');
+  if (colon == text.npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return false;
+  }
+  absl::string_view name = text.substr(0, colon);
+  if (absl::StartsWith(name, "[") && absl::EndsWith(name, "]")) {
+    name = name.substr(1, name.size() - 2);
+    if (!ParseIp(name)) return false;
+  } else if (absl::StrContains(name, ":")) {
+    return false;
+  }
+  if (name.empty() || name.size() > 253) return false;
+  for (const char c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && !absl::StrContains(".-_:", c))
+      return false;
+  }
+  host = std::string(name);
+  return true;
+}
 
 absl::StatusOr<Config> ParseConfig(const std::string& file_name, absl::string_view text,
                                    bool insecure) {

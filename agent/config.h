@@ -27,6 +27,9 @@ absl::StatusOr<Config> ParseConfig(const std::string& file_name, absl::string_vi
 // Relative paths of files count from the configuration's directory.
 absl::StatusOr<Config> LoadConfig(const std::string& file_name, bool insecure);
 
+// "host:port", IPv6 in brackets, which `host` has not. False when it is not one.
+bool SplitAddress(absl::string_view text, std::string& host, int& port);
+
 // What a start needs besides values: certificates and CA files that can be read. One problem a
 // line.
 absl::Status CheckFiles(const Config& config);

@@ -271,4 +271,9 @@ void AgentMetrics::StreamConnected(const std::string& controller, bool connected
       .Set(connected ? 1 : 0);
 }
 
+void AgentMetrics::StreamGone(const std::string& controller) {
+  state_->connected.Remove(
+      &state_->connected.Add({{"probe_region", state_->probe_region}, {"controller", controller}}));
+}
+
 }  // namespace failover::agent

@@ -37,6 +37,8 @@ class AgentMetrics {
   enum class Drop { kBufferFull, kExpired, kAddressNotAllowed, kLocalError };
   void Dropped(Drop reason, uint64_t count);
   void StreamConnected(const std::string& controller, bool connected);
+  // No stream is held to this address any more: its series goes.
+  void StreamGone(const std::string& controller);
 
  private:
   struct State;

@@ -10,8 +10,8 @@ namespace failover::agent {
 namespace {
 
 constexpr size_t kMaxError = 190;  // CutText may add an ellipsis of three bytes
-constexpr size_t kMaxServedBy = 250;
-constexpr size_t kMaxCnames = 8;
+constexpr size_t kMaxReportedServedBy = 250;
+constexpr size_t kMaxReportedCnames = 8;
 constexpr size_t kMaxName = 253;
 
 std::string ForeignText(absl::string_view text, size_t max_bytes) {
@@ -63,10 +63,10 @@ KeptResult BuildResult(const Target& target, const ProbeStart& start, const Obse
   result.set_clock_jumped(seen.clock_jumped);
   result.set_http_status(seen.http_status);
   result.set_remote_address(seen.remote_address);
-  for (size_t i = 0; i < seen.cname_chain.size() && i < kMaxCnames; ++i) {
+  for (size_t i = 0; i < seen.cname_chain.size() && i < kMaxReportedCnames; ++i) {
     result.add_cname_chain(ForeignText(seen.cname_chain[i], kMaxName));
   }
-  result.set_served_by(ForeignText(seen.served_by, kMaxServedBy));
+  result.set_served_by(ForeignText(seen.served_by, kMaxReportedServedBy));
   result.set_certificate_expiry_unix(seen.certificate_expiry_unix);
   SetPhases(start, seen, *result.mutable_phases());
   result.set_definition(target.definition);

@@ -68,6 +68,7 @@ void StreamReporter::Run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     failures = RunStream(stop) ? 0 : failures + 1;
     options_.metrics->StreamConnected(options_.controller, false);
+    if (options_.ended && !stop.stop_requested()) options_.ended();
     const absl::Duration delay = ReconnectDelay(failures, uniform(random_));
     options_.clock->SleepUntil(options_.clock->Steady() + delay, stop);
   }

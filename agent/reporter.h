@@ -37,6 +37,7 @@ class Reporter {
     AssignmentKeeper* assignments = nullptr;
     AgentMetrics* metrics = nullptr;
     std::function<void(std::vector<std::string>)> burst;  // must not block
+    std::function<void()> ended;  // after every end of a stream; may be empty, must not block
   };
   static std::unique_ptr<Reporter> Start(Options options);
   virtual ~Reporter() = default;  // closes the stream

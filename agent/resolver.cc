@@ -116,7 +116,7 @@ Resolver::~Resolver() {
 
 absl::Status Resolver::OpenChannel(Request& request, absl::Duration per_try) {
   ares_options options{};
-  options.flags = ARES_FLAG_NOSEARCH;
+  options.flags = options_.search_domains ? 0 : ARES_FLAG_NOSEARCH;
   options.timeout = static_cast<int>(absl::ToInt64Milliseconds(per_try));
   options.tries = kTries;
   options.sock_state_cb = &Request::OnSocketState;
@@ -127,9 +127,12 @@ absl::Status Resolver::OpenChannel(Request& request, absl::Duration per_try) {
   if (!options_.servers.empty()) {  // with all of these given, c-ares reads no file of the system
     options.servers = &nowhere;
     options.nservers = 1;
-    options.ndomains = 0;
     options.lookups = dns_only;
-    mask |= ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_LOOKUPS;
+    mask |= ARES_OPT_SERVERS | ARES_OPT_LOOKUPS;
+    if (!options_.search_domains) {
+      options.ndomains = 0;
+      mask |= ARES_OPT_DOMAINS;
+    }
   }
   int code = ares_init_options(&request.channel, &options, mask);
   if (code == ARES_SUCCESS && !options_.servers.empty()) {

@@ -29,13 +29,14 @@ struct Resolution {
 // cached or shared: each call asks anew, on sockets of its own, and leaves nothing behind at its
 // deadline, so a dead name server costs only the probe that waits for it. A and AAAA are asked
 // together; when one family has answered, the other is given 50 ms more (RFC 8305 §3). Search
-// domains are not used.
+// domains are used only when asked for: never for what is probed.
 class Resolver {
  public:
   struct Options {
     std::vector<std::string>
         servers;  // "ip:port", tried in order; empty = the system's, with its hosts file
     std::string source_address;
+    bool search_domains = false;  // the system's, for names that are not fully qualified
   };
   using Done = std::function<void(Resolution)>;
 

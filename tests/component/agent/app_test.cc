@@ -11,6 +11,7 @@
 #include "tests/component/agent/fake_controller.h"
 #include "tests/component/agent/loop_fixture.h"
 #include "tests/gateway_stub/gateway.h"
+#include "tests/gateway_stub/name_server.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_ca.h"
 #include "tests/support/wait_until.h"
@@ -81,6 +82,29 @@ TEST_F(AppTest, ProbesWhatTheControllerAssignsAndReportsOverMutualTls) {
   const absl::Time before = absl::Now();
   app->reset();
   EXPECT_LT(absl::Now() - before, absl::Seconds(3));
+}
+
+TEST_F(AppTest, ReplicasOfANameAreDialledByAddressAndVerifiedByIdentity) {
+  const auto identity = Controller("spiffe://example/controller/c1");
+  FakeController one(0, identity->ServerCredentials());
+  FakeController two(one.port(), identity->ServerCredentials(), "127.0.0.2");
+  const auto stranger = TlsIdentity::Load(
+      WriteTlsFiles(directory_, "stranger", ca_, ca_.Issue("spiffe://example/operator/mallory")));
+  FakeController other(one.port(), (*stranger)->ServerCredentials(), "127.0.0.3");
+  NameServerStub dns;
+  dns.Set("replicas.test", {}, {"127.0.0.1", "127.0.0.2", "127.0.0.3"});
+  std::string text = ConfigText(AgentTls(), one.address());
+  const std::string by_address = "controllers: [\"" + one.address();
+  text.replace(text.find(by_address), by_address.size(),
+               "resolver: {servers: [\"" + dns.address() +
+                   "\"]}\ncontrollerReplicas: [\"replicas.test:" + std::to_string(one.port()));
+  auto app = StartApp(text);
+  ASSERT_TRUE(app.ok()) << app.status();
+  for (const FakeController* controller : {&one, &two})
+    EXPECT_TRUE(WaitUntil([&] { return !controller->BatchesOf(0).empty(); }));
+  EXPECT_EQ(one.received().at(0).message.hello().instance_id(),
+            two.received().at(0).message.hello().instance_id());
+  EXPECT_EQ(other.streams(), 0);
 }
 
 TEST_F(AppTest, ProbesOnFromTheStoredAssignmentWhenNoControllerAnswers) {

@@ -25,10 +25,12 @@ class FakeController final : public v1::AgentService::Service {
   };
 
   // Port 0 picks a free one.
-  explicit FakeController(int port = 0, std::shared_ptr<grpc::ServerCredentials> credentials =
-                                            grpc::InsecureServerCredentials()) {
+  explicit FakeController(
+      int port = 0,
+      std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials(),
+      const std::string& host = "127.0.0.1") {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(absl::StrCat("127.0.0.1:", port), credentials, &port_);
+    builder.AddListeningPort(absl::StrCat(host, ":", port), credentials, &port_);
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
   }

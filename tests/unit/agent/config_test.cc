@@ -56,7 +56,26 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"RegionWithCapitals", "probeRegion: West Europe\n", false,
             "probeRegion: found \"West Europe\"; allowed: "},
         Bad{"NoControllers", "probeRegion: a\n" TLS, false,
-            "controllers: found 0 addresses; allowed: 1 to 8"},
+            "controllers: found no address here and none in controllerReplicas; allowed: at least "
+            "one HOST:PORT in either"},
+        Bad{"NineControllers",
+            "probeRegion: a\n" TLS
+            "controllers: [\"a:1\", \"a:2\", \"a:3\", \"a:4\", \"a:5\", \"a:6\", \"a:7\", "
+            "\"a:8\", \"a:9\"]\n",
+            false, "controllers: found 9 addresses; allowed: at most 8"},
+        Bad{"FiveNamesOfReplicas",
+            "probeRegion: a\n" TLS
+            "controllerReplicas: [\"a:1\", \"b:1\", \"c:1\", \"d:1\", \"e:1\"]\n",
+            false, "controllerReplicas: found 5 names; allowed: at most 4"},
+        Bad{"ReplicasWithoutPort", "probeRegion: a\n" TLS "controllerReplicas: [a.example]\n",
+            false, "agent.yaml:3: controllerReplicas[0]: found \"a.example\"; allowed: HOST:PORT"},
+        Bad{"ReplicasThatAreControllersToo",
+            "probeRegion: a\n" TLS "controllers: [\"a:1\"]\ncontrollerReplicas: [\"a:1\"]\n", false,
+            "controllerReplicas[0]: found \"a:1\"; allowed: each address once, in one of "
+            "controllers and controllerReplicas"},
+        Bad{"InsecureReplicasBeyondLoopback",
+            "probeRegion: a\ncontrollerReplicas: [\"replicas.example:1\"]\n", true,
+            "found \"replicas.example:1\"; allowed: with --insecure only loopback"},
         Bad{"ControllerWithoutPort", "probeRegion: a\n" TLS "controllers: [\"a.example\"]\n", false,
             "agent.yaml:3: controllers[0]: found \"a.example\"; allowed: HOST:PORT"},
         Bad{"ControllerTwice", "probeRegion: a\n" TLS "controllers: [\"a:1\", \"A:1\"]\n", false,
@@ -96,6 +115,14 @@ TEST(AgentConfig, AllProblemsComeAtOnce) {
 TEST(AgentConfig, LoopbackControllersNeedNoTlsWhenInsecure) {
   EXPECT_TRUE(
       ParseConfig("f", "probeRegion: a\ncontrollers: [\"127.0.0.1:1\", \"[::1]:2\"]\n", true).ok());
+}
+
+TEST(AgentConfig, NamesOfReplicasAloneAreEnough) {
+  const auto config = ParseConfig(
+      "f", "probeRegion: a\n" TLS "controllerReplicas: [\"failover-replicas.dr.svc:7443\"]\n",
+      false);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->file.controller_replicas(0), "failover-replicas.dr.svc:7443");
 }
 
 TEST(AgentConfig, AMissingFileIsNamed) {

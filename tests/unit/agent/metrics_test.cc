@@ -119,5 +119,13 @@ TEST_F(AgentMetricsTest, AControllerThatWasNeverReachedIsAZero) {
       Has("apim_failover_agent_stream_connected{controller=\"c:1\",probe_region=\"uksouth\"} 1"));
 }
 
+TEST_F(AgentMetricsTest, SeriesOfAControllersAddressThatWentGoes) {
+  metrics_.StreamConnected("10.0.0.1:7443", true);
+  metrics_.StreamGone("10.0.0.1:7443");
+  metrics_.StreamGone("10.0.0.2:7443");  // never known: harmless
+  EXPECT_EQ(Text().find("10.0.0."), std::string::npos) << Text();
+  EXPECT_NE(Text().find("controller=\"c:1\""), std::string::npos);
+}
+
 }  // namespace
 }  // namespace failover::agent

@@ -73,13 +73,13 @@ TEST(PrepareTarget, AnEmptyHeaderIsSentAndNotRemoved) {
   EXPECT_EQ(target->headers, (std::vector<std::string>{"x-empty;", "x-key: v"}));
 }
 
-struct Bad {
+struct BadTarget {
   const char* name;
   std::function<void(v1::Target&)> spoil;
   const char* mentions;
 };
 
-class BadTargets : public testing::TestWithParam<Bad> {};
+class BadTargets : public testing::TestWithParam<BadTarget> {};
 
 TEST_P(BadTargets, AreRefusedWithFieldAndWhatIsAllowed) {
   v1::Target from = Good();
@@ -91,7 +91,7 @@ TEST_P(BadTargets, AreRefusedWithFieldAndWhatIsAllowed) {
   EXPECT_NE(target.status().message().find("allowed:"), absl::string_view::npos) << target.status();
 }
 
-std::vector<Bad> AllBad() {
+std::vector<BadTarget> AllBad() {
   return {
 
       {"NoId", [](v1::Target& t) { t.clear_id(); }, "id"},

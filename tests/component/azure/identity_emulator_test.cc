@@ -247,5 +247,23 @@ TEST_F(IdentityTest, AMissingRoleNamesTheActionAndARoleThatHasIt) {
               HasSubstr("may not do Microsoft.Network/trafficManagerProfiles/read"));
 }
 
+TEST_F(IdentityTest, EveryReadOfTheServiceNamesTheActionItLacks) {
+  SignInBy(Auth::kManagedIdentity);
+  const core::OperationStarted backup = StartBackup();
+  ASSERT_EQ(backup.result.status, CallStatus::kOk);
+  Lacks(R"("Microsoft.ApiManagement/service/operationresults/read")");
+  const auto poll = std::get<core::OperationPolled>(*worker_->CarryOut(
+      "orders", core::PollOperation{2, "0123456789abcdef", "apim-weu", backup.handle}));
+  EXPECT_THAT(poll.error.message(),
+              HasSubstr("may not do Microsoft.ApiManagement/service/operationresults/read"));
+  EXPECT_TRUE(poll.state == core::OperationPolled::State::kUnknown) << "it still runs";
+  Lacks(R"("Microsoft.ApiManagement/service/apis/read")");
+  EXPECT_THAT(std::string(worker_->ReadEntities("orders", "apim-weu").status().message()),
+              HasSubstr("may not do Microsoft.ApiManagement/service/apis/read"));
+  Lacks(R"("Microsoft.ApiManagement/service/namedValues/read")");
+  EXPECT_THAT(std::string(worker_->ReadEntities("orders", "apim-weu").status().message()),
+              HasSubstr("may not do Microsoft.ApiManagement/service/namedValues/read"));
+}
+
 }  // namespace
 }  // namespace failover::azure

@@ -21,6 +21,7 @@
 #include "controller/intake/intake.h"
 #include "controller/metrics/metrics.h"
 #include "controller/operators/operators.h"
+#include "controller/replica.h"
 #include "controller/runtime/control_loop.h"
 #include "controller/store/file_store.h"
 
@@ -64,7 +65,9 @@ std::string NeedsRestart(const ControllerSettings& now, const ControllerSettings
   if (now.agent_address != next.agent_address) return "agentAddress";
   if (now.operator_address != next.operator_address) return "operatorAddress";
   if (now.metrics_address != next.metrics_address) return "metricsAddress";
+  if (now.replicas_address != next.replicas_address) return "replicasAddress";
   if (now.store_directory != next.store_directory) return "store.directory";
+  if (now.kubernetes != next.kubernetes) return "store, leaderElection or kubernetes";
   if (now.tls.certificate_file != next.tls.certificate_file ||
       now.tls.key_file != next.tls.key_file || now.tls.ca_file != next.tls.ca_file) {
     return "tls";
@@ -133,15 +136,20 @@ int WaitForSignal() {
   return received;
 }
 
+// `replica` may be null.
 absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& address,
-                                                        runtime::ControlLoop& loop) {
+                                                        runtime::ControlLoop& loop,
+                                                        const Replica* replica) {
   AdminServer::Options admin;
   admin.address = address;
-  admin.live = [&loop]() -> AdminServer::Check {
+  admin.live = [&loop, replica]() -> AdminServer::Check {
     const absl::Duration idle = loop.Idle();
-    return {idle < kStuck, idle < kStuck ? "ok"
-                                         : absl::StrCat("the core thread has not turned for ",
-                                                        absl::FormatDuration(idle))};
+    if (idle >= kStuck) {
+      return {false,
+              absl::StrCat("the core thread has not turned for ", absl::FormatDuration(idle))};
+    }
+    const absl::Status election = replica == nullptr ? absl::OkStatus() : replica->Live();
+    return {election.ok(), election.ok() ? "ok" : std::string(election.message())};
   };
   admin.ready = admin.started = [&loop]() -> AdminServer::Check {
     return {loop.started(),
@@ -151,8 +159,8 @@ absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& addre
 }
 
 std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& settings,
-                                               store::Store& store, std::string identity,
-                                               metrics::Metrics& metrics) {
+                                               store::Store& store, Replica* replica,
+                                               std::string identity, metrics::Metrics& metrics) {
   runtime::ControlLoopOptions options;
   options.settings = settings.runtime;
   options.store = &store;
@@ -162,6 +170,12 @@ std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& setting
   options.make_http = [ca_file = settings.runtime.azure.ca_file](std::stop_token stop) {
     return NewCurlHttpClient({ca_file, "", std::move(stop)});
   };
+  if (replica != nullptr) {
+    options.election = replica->Election();
+    options.on_history = [replica](const std::string& group, const v1::HistoryEntry& entry) {
+      replica->OnHistory(group, entry);
+    };
+  }
   return runtime::ControlLoop::Create(std::move(options));
 }
 
@@ -186,14 +200,24 @@ absl::Status RunController(const AppOptions& options) {
           "; allowed: spiffe://<trust domain>/controller/<name>"));
     }
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<store::Store> store,
-                   store::OpenFileStore({settings.store_directory}));
+  std::unique_ptr<Replica> replica;
+  std::unique_ptr<store::Store> files;
+  if (settings.kubernetes.has_value()) {
+    ASSIGN_OR_RETURN(replica, Replica::Create(*settings.kubernetes));
+  } else {
+    ASSIGN_OR_RETURN(files, store::OpenFileStore({settings.store_directory}));
+  }
 
   runtime::ControlLoop* loop_for_metrics = nullptr;
   std::shared_ptr<metrics::Metrics> metrics =
-      metrics::Metrics::Create([&loop_for_metrics] { return loop_for_metrics->Snapshot(); });
+      metrics::Metrics::Create([&loop_for_metrics, &replica] {
+        metrics::Snapshot snapshot = loop_for_metrics->Snapshot();
+        if (replica != nullptr) snapshot.election = replica->State();
+        return snapshot;
+      });
   std::unique_ptr<runtime::ControlLoop> loop =
-      MakeLoop(settings, *store, tls ? tls->Self().ToString() : "insecure", *metrics);
+      MakeLoop(settings, replica != nullptr ? replica->store() : *files, replica.get(),
+               tls ? tls->Self().ToString() : "insecure", *metrics);
   loop_for_metrics = loop.get();
   std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
   if (tls != nullptr) {
@@ -217,7 +241,8 @@ absl::Status RunController(const AppOptions& options) {
   operator_options.handlers = loop->OperatorHandlers();
   absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators =
       operators::OperatorServer::Start(std::move(operator_options));
-  absl::StatusOr<std::unique_ptr<AdminServer>> admin = StartAdmin(settings.metrics_address, *loop);
+  absl::StatusOr<std::unique_ptr<AdminServer>> admin =
+      StartAdmin(settings.metrics_address, *loop, replica.get());
   absl::Status status = operators.ok() ? admin.status() : operators.status();
   if (status.ok()) {
     for (const std::weak_ptr<prometheus::Collectable>& collectable : metrics->collectables())
@@ -226,6 +251,7 @@ absl::Status RunController(const AppOptions& options) {
     status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(),
                             (*admin)->port());
   }
+  if (status.ok() && replica != nullptr) status = replica->Join(*loop);
   Reloader reloader(options, settings, *loop, *process);
   if (status.ok()) {
     FileWatcher watcher({options.config_file}, [&reloader] { reloader.Reload(); });
@@ -236,10 +262,12 @@ absl::Status RunController(const AppOptions& options) {
                                    {"metrics_port", (*admin)->port()}});
     LogInfo("stopping", {{"signal", WaitForSignal()}});
   }
-  // From the outside in: nobody calls what is already gone.
+  // From the outside in: nobody calls what is already gone. Operations of Azure go on: their
+  // addresses are stored, and the next leader polls them.
   if (admin.ok()) admin->reset();
   if (operators.ok()) operators->reset();
   loop->Stop();
+  if (replica != nullptr) replica->Leave();
   intake.reset();
   return status;
 }

@@ -339,7 +339,9 @@ absl::StatusOr<ControllerSettings> LoadControllerConfig(const std::string& file,
   settings.agent_address = config.agent_address();
   settings.operator_address = config.operator_address();
   settings.metrics_address = config.metrics_address();
+  settings.replicas_address = config.replicas_address();
   settings.store_directory = config.store().directory();
+  settings.kubernetes = ConvertReplicas(config, check);
   return settings;
 }
 

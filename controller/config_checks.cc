@@ -311,8 +311,7 @@ void CheckController(const v1::ControllerConfig& config, ConfigChecker& check) {
   CheckAddress("agentAddress", config.agent_address(), kAgentPort, listeners, check);
   CheckAddress("operatorAddress", config.operator_address(), kOperatorPort, listeners, check);
   CheckAddress("metricsAddress", config.metrics_address(), kMetricsPort, listeners, check);
-  if (config.store().directory().empty())
-    check.Missing("store.directory", "the directory for durable state");
+  CheckReplicas(config, check);
   CheckTls(config, check);
   CheckAzure(config.azure(), check);
   CheckTiming(config.timing(), check);

@@ -2,6 +2,7 @@
 #define CONTROLLER_CONFIG_CHECKS_H_
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -67,7 +68,14 @@ void CheckController(const v1::ControllerConfig& config, ConfigChecker& check);
 // What one group alone shows, and what all of them together do.
 void CheckGroups(const v1::ControllerConfig& config, ConfigChecker& check);
 
-// Part of CheckGroups. `path` is the group's.
+// Parts of CheckController: where state is kept, and how replicas elect a leader and share results.
+void CheckReplicas(const v1::ControllerConfig& config, ConfigChecker& check);
+// What CheckReplicas found valid, defaults applied; nothing for the file store.
+struct KubernetesSettings;
+std::optional<KubernetesSettings> ConvertReplicas(const v1::ControllerConfig& config,
+                                                  const ConfigChecker& check);
+
+// Parts of CheckGroups. `path` is the group's.
 void CheckTraffic(const v1::GroupSpec& group, const std::string& path, ConfigChecker& check);
 void CheckSync(const v1::GroupSpec& group, const std::string& path, ConfigChecker& check);
 

@@ -1,6 +1,11 @@
 #include "controller/cli/client.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
+
+#include <netdb.h>
+#include <sys/socket.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,6 +19,8 @@ namespace failover::cli {
 namespace {
 
 constexpr int kMaxAnswer = 64 << 20;
+constexpr size_t kMaxReplicas = 16;
+constexpr absl::Duration kLookTime = absl::Seconds(2);  // for a replica that may be gone
 
 absl::Status ToStatus(const grpc::Status& status, const std::string& address) {
   std::string text = Clean(status.error_message());
@@ -24,25 +31,60 @@ absl::Status ToStatus(const grpc::Status& status, const std::string& address) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), text);
 }
 
+// The addresses behind "host:port", when there are several; else what was given.
+std::vector<std::string> Replicas(const std::string& controller) {
+  const size_t colon = controller.rfind(':');
+  if (colon == std::string::npos) return {controller};
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  std::vector<std::string> addresses;
+  if (getaddrinfo(controller.substr(0, colon).c_str(), controller.c_str() + colon + 1, &hints,
+                  &found) == 0) {
+    for (const addrinfo* one = found; one != nullptr && addresses.size() < kMaxReplicas;
+         one = one->ai_next) {
+      char host[NI_MAXHOST], port[NI_MAXSERV];
+      if (getnameinfo(one->ai_addr, one->ai_addrlen, host, sizeof(host), port, sizeof(port),
+                      NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        addresses.push_back(one->ai_family == AF_INET6 ? absl::StrCat("[", host, "]:", port)
+                                                       : absl::StrCat(host, ":", port));
+      }
+    }
+    freeaddrinfo(found);
+  }
+  return addresses.size() > 1 ? addresses : std::vector<std::string>{controller};
+}
+
 }  // namespace
 
 struct Client::Parts {
-  std::string address;
+  struct Replica {
+    std::string address;
+    std::unique_ptr<v1::OperatorService::Stub> stub;
+  };
   absl::Duration timeout;
-  std::unique_ptr<TlsIdentity> tls;  // outlives the channel
-  std::unique_ptr<v1::OperatorService::Stub> stub;
+  std::unique_ptr<TlsIdentity> tls;  // outlives the channels
+  std::vector<Replica> replicas;
+  size_t current = 0;
   std::stop_token stop;
 
   template <typename Response, typename Request>
   absl::StatusOr<Response> Do(grpc::Status (v1::OperatorService::Stub::*method)(
                                   grpc::ClientContext*, const Request&, Response*),
                               const Request& request) {
+    return DoAt(replicas[current], timeout, method, request);
+  }
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> DoAt(const Replica& replica, absl::Duration limit,
+                                grpc::Status (v1::OperatorService::Stub::*method)(
+                                    grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) {
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    context.set_deadline(absl::ToChronoTime(absl::Now() + limit));
     const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
     Response response;
-    const grpc::Status status = (stub.get()->*method)(&context, request, &response);
-    if (!status.ok()) return ToStatus(status, address);
+    const grpc::Status status = (replica.stub.get()->*method)(&context, request, &response);
+    if (!status.ok()) return ToStatus(status, replica.address);
     return response;
   }
 };
@@ -53,7 +95,6 @@ Client::~Client() = default;
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Settings& settings) {
   RETURN_IF_ERROR(NeedController(settings));
   auto parts = std::make_unique<Parts>();
-  parts->address = settings.controller;
   parts->timeout = settings.timeout;
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (!settings.insecure) {
@@ -70,15 +111,30 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Settings& settings
                    200);  // `status -w` sees a controller come back soon
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  parts->stub = v1::OperatorService::NewStub(
-      grpc::CreateCustomChannel(settings.controller, credentials, arguments));
+  for (const std::string& address : Replicas(settings.controller)) {
+    parts->replicas.push_back({address, v1::OperatorService::NewStub(grpc::CreateCustomChannel(
+                                            address, credentials, arguments))});
+  }
   return std::unique_ptr<Client>(new Client(std::move(parts)));
 }
 
 void Client::StopOn(std::stop_token stop) { parts_->stop = std::move(stop); }
 
 absl::StatusOr<v1::GetStatusResponse> Client::Call(const v1::GetStatusRequest& request) {
-  return parts_->Do(&v1::OperatorService::Stub::GetStatus, request);
+  constexpr auto kMethod = &v1::OperatorService::Stub::GetStatus;
+  absl::StatusOr<v1::GetStatusResponse> best = parts_->Do(kMethod, request);
+  if (best.ok() && best->leader()) return best;
+  const size_t asked = parts_->current;
+  for (size_t i = 0; i < parts_->replicas.size() && !parts_->stop.stop_requested(); ++i) {
+    if (i == asked) continue;
+    absl::StatusOr<v1::GetStatusResponse> answer =
+        parts_->DoAt(parts_->replicas[i], std::min(kLookTime, parts_->timeout), kMethod, request);
+    if (!answer.ok() || (best.ok() && !answer->leader())) continue;
+    parts_->current = i;
+    best = std::move(answer);
+    if (best->leader()) break;
+  }
+  return best;
 }
 absl::StatusOr<v1::GetHistoryResponse> Client::Call(const v1::GetHistoryRequest& request) {
   return parts_->Do(&v1::OperatorService::Stub::GetHistory, request);

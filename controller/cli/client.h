@@ -11,7 +11,8 @@
 
 namespace failover::cli {
 
-// The controller, as an operator calls it. Each call ends within the settings' timeout, or when
+// The controller, as an operator calls it. Where its name resolves to several replicas, GetStatus
+// looks for the one that leads, and every call goes to the one that answered it last. Each call ends within the settings' timeout, or when
 // stopped. Errors carry the controller's words; Unavailable names the address.
 class Client {
  public:

@@ -293,18 +293,38 @@ std::string NoticeLines(const v1::GroupStatus& group, const View& view) {
   return lines;
 }
 
+// What part this controller plays: "leader, term 3", or who leads instead.
+std::string Part(const v1::GetStatusResponse& status) {
+  const std::string leader = Clean(status.leader_identity());
+  if (status.leader() && !status.leader_election())
+    return absl::StrCat("leader, term ", status.term());
+  const std::string pod = leader.substr(0, leader.rfind('_'));  // less the process's random part
+  if (status.leader()) return absl::StrCat("leader (", pod, "), term ", status.term());
+  if (!status.leader_election()) return "not the leader";
+  return leader.empty() ? "follower, nobody leads" : absl::StrCat("follower, ", pod, " leads");
+}
+
 std::string ControllerLine(const v1::GetStatusResponse& status, const View& view) {
-  std::string text =
-      absl::StrCat("controller ", status.controller().empty() ? "-" : ShortId(status.controller()),
-                   status.leader() ? ", leader" : ", not the leader", ", term ", status.term(),
-                   ", version ", Clean(status.version()), ", ", Moment(status.at_ms()), " UTC");
+  std::string text = absl::StrCat(
+      "controller ", status.controller().empty() ? "-" : ShortId(status.controller()), ", ",
+      Part(status), ", version ", Clean(status.version()), ", ", Moment(status.at_ms()), " UTC");
   std::string lines;
   for (const std::string& line : Wrap(text, view.width))
     absl::StrAppend(&lines, Paint(view, Tone::kDim, line), "\n");
-  if (!status.store_ok())
+  if (!status.store_ok()) {
     absl::StrAppend(&lines,
-                    Paint(view, Tone::kBad, "the state cannot be stored: nothing new is started"),
+                    Paint(view, Tone::kBad,
+                          status.leader() ? "the state cannot be stored: nothing new is started"
+                                          : "the state cannot be read: what is shown may be old"),
                     "\n");
+  }
+  if (!status.leader_problem().empty()) {
+    for (const std::string& line :
+         Wrap(absl::StrCat("no part in the election of a leader: ", Clean(status.leader_problem())),
+              view.width)) {
+      absl::StrAppend(&lines, Paint(view, Tone::kBad, line), "\n");
+    }
+  }
   if (!status.config_error().empty()) {
     for (const std::string& line :
          Wrap(absl::StrCat("the configuration on disk is refused, the old one is in force: ",

@@ -112,6 +112,11 @@ using Command =
                  CheckBlob, WriteManifest, ReadManifest, ReadFingerprint, WriteFence, ReadFence,
                  ReadTraffic, SetEndpoint, CheckSwitchPath, RequestBurst, Reply, Note>;
 
+template <typename... Types>
+bool HoldsAny(const Command& command) {
+  return (std::holds_alternative<Types>(command) || ...);
+}
+
 struct Commands {
   std::vector<Command> list;  // in order
   bool persist = false;       // make GroupState::record durable now; `version` numbers the request

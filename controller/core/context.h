@@ -32,6 +32,9 @@ struct Look {
   bool MayAct() const { return seen().leading && !seen().store_failed && !seen().gap_pending; }
 };
 
+// Of one stage of a sync run.
+constexpr int kMaxTries = 6;
+
 // One step in progress: what the parts of the core share. Lives for one call of Step.
 struct Context : Look {
   Context(const GroupConfig& group, GroupState& group_state, Now at, Commands& commands)

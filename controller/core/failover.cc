@@ -14,7 +14,7 @@ namespace {
 constexpr absl::Duration kApprovalLife = absl::Minutes(15);
 constexpr absl::Duration kConfirmWithin = absl::Minutes(5);
 constexpr absl::Duration kPatchBudget = absl::Seconds(5);
-constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr absl::Duration kSwitchRetry = absl::Seconds(1);
 constexpr absl::Duration kFreshRead = absl::Seconds(5);
 constexpr absl::Duration kGiveUp =
     absl::Seconds(60);  // of an order whose enable request is refused all the time
@@ -416,7 +416,7 @@ void OnEndpointSet(Context& c, const EndpointSet& set) {
     return Abort(c, absl::StrCat("the enable request is refused: ", Describe(set.result.error)));
   }
   if (!sent) {
-    seen.switch_retry = c.now.steady + kRetry;
+    seen.switch_retry = c.now.steady + kSwitchRetry;
     c.Log(2,
           absl::StrCat(set.enabled ? "enabling " : "disabling ", set.service,
                        " failed: ", Describe(set.result.error)),
@@ -443,7 +443,7 @@ void OnReadBack(Context& c, const TrafficRead& read) {
   if (failover.stage() == v1::FAILOVER_STAGE_ENABLING) {
     if (enabled(failover.to())) return CommitRoles(c);
     // Not seen enabled: forward only. "Set enabled" may be sent again, it is idempotent by shape.
-    seen.switch_retry = c.now.steady + kRetry;
+    seen.switch_retry = c.now.steady + kSwitchRetry;
     if (read_ok && c.MayAct()) {
       c.Log(2, absl::StrCat(failover.to(), " is not enabled yet; setting it again"), failover.id());
       SendEnable(c);
@@ -458,7 +458,7 @@ void OnReadBack(Context& c, const TrafficRead& read) {
       return;
     }
     if (read_ok) seen.disable_answered = false;
-    seen.switch_retry = c.now.steady + kRetry;
+    seen.switch_retry = c.now.steady + kSwitchRetry;
     if (read_ok && !enabled(failover.to())) {
       c.Log(2,
             absl::StrCat(failover.to(),

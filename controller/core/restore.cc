@@ -13,10 +13,9 @@ namespace {
 
 constexpr absl::Duration kGuardAge = absl::Seconds(10);  // design.md §6.3
 constexpr absl::Duration kTrafficKnown = absl::Minutes(2);
-constexpr absl::Duration kRetry = absl::Seconds(10);
+constexpr absl::Duration kRestoreRetry = absl::Seconds(10);
 constexpr absl::Duration kVerifyRetry = absl::Seconds(5);
 constexpr int kVerifyTries = 3;  // a restored service may take a moment to answer consistently
-constexpr int kMaxTries = 6;
 constexpr int kMaxListed = 50;
 
 v1::RestoreTarget* Current(v1::SyncRun& run) {
@@ -72,7 +71,7 @@ void TryAgain(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, absl::str
     return EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
                      absl::StrCat(what, ": ", Describe(result.error)));
   }
-  c.seen().sync_retry = c.now.steady + kRetry;
+  c.seen().sync_retry = c.now.steady + kRestoreRetry;
 }
 
 void BeginOwnBackup(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,

@@ -13,7 +13,6 @@ namespace failover::core {
 namespace {
 
 constexpr absl::Duration kReadRetry = absl::Seconds(10);
-constexpr int kMaxTries = 6;
 constexpr absl::Duration kBusyRetry = absl::Minutes(1);
 constexpr int kMaxBackups = 200;
 

@@ -23,6 +23,8 @@ struct ApiServer {
   std::string name_space;  // the pod's
   std::string token_file;  // empty: no token
   std::string ca_file;     // PEM; empty: the system's authorities
+
+  bool operator==(const ApiServer&) const = default;
 };
 
 // As a pod finds it: KUBERNETES_SERVICE_HOST (also IPv6) and _PORT, and the files token, ca.crt and

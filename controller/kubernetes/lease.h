@@ -29,6 +29,7 @@ struct LeaseTimes {
   absl::Duration request_timeout;                     // zero: max(1 s, R / 2) [K4]
 
   absl::Duration RequestTimeout() const;
+  bool operator==(const LeaseTimes&) const = default;
 };
 
 // W: an effect leaves only if now + W < lead_until (design.md §9).

@@ -13,6 +13,10 @@ namespace failover::metrics {
 enum class StateFamily {
   // Of this process, leader or not.
   kMasterStatus,
+  kElectionSlowPath,
+  kElectionTransitions,
+  kElectionFailedAttempts,
+  kEventsDropped,
   kFencingEpoch,
   kStoreAvailable,
   kMailboxMessages,

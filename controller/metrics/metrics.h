@@ -23,11 +23,22 @@ struct AgentCounter {  // as intake::AgentCounters
   uint64_t count = 0;
 };
 
+// One replica's part in the election of a leader, since its start.
+struct ElectionState {
+  std::string name;  // of the Lease; empty: there is no election
+  bool leading = false;
+  std::string leader;   // last seen; empty = none
+  std::string problem;  // of the last attempt
+  uint64_t acquired = 0, lost = 0, released = 0, slow_paths = 0, failed_attempts = 0;
+  uint64_t dropped_events = 0;
+};
+
 // Everything state metrics are made from, taken at one moment.
 struct Snapshot {
   bool leader = false;
   uint64_t term = 0;
   bool store_ok = true;
+  ElectionState election;
   int64_t at_ms = 0;
   std::vector<v1::GroupStatus> groups;  // empty on a follower
   std::vector<v1::AgentInfo> agents;

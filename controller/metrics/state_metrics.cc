@@ -36,7 +36,17 @@ constexpr const char* kRefusals[] = {"age",           "certificate_expired",
                                      "text",          "unknown_target"};
 
 void AddProcess(const Snapshot& snapshot, Page& page) {
-  page.Add(kMasterStatus, {"apim-failover"}, snapshot.leader);
+  const ElectionState& election = snapshot.election;
+  const std::string name = election.name.empty() ? "apim-failover" : election.name;
+  page.Add(kMasterStatus, {name}, snapshot.leader);
+  if (!election.name.empty()) {
+    page.Add(kElectionSlowPath, {name}, static_cast<double>(election.slow_paths));
+    page.Add(kElectionTransitions, {"acquired"}, static_cast<double>(election.acquired));
+    page.Add(kElectionTransitions, {"lost"}, static_cast<double>(election.lost));
+    page.Add(kElectionTransitions, {"released"}, static_cast<double>(election.released));
+    page.Add(kElectionFailedAttempts, {}, static_cast<double>(election.failed_attempts));
+    page.Add(kEventsDropped, {}, static_cast<double>(election.dropped_events));
+  }
   page.Add(kFencingEpoch, {}, static_cast<double>(snapshot.term));
   page.Add(kStoreAvailable, {}, snapshot.store_ok);
   page.Add(kMailboxMessages, {}, static_cast<double>(snapshot.mailbox_size));

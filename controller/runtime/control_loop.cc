@@ -10,49 +10,54 @@
 namespace failover::runtime {
 namespace {
 
-constexpr int kWorkThreads = 4;
-constexpr absl::Duration kWarm = absl::Seconds(20);
 constexpr absl::Duration kTurn =
     absl::Milliseconds(200);                       // the core thread turns at least so often
 constexpr absl::Duration kGap = absl::Seconds(2);  // design.md §9
 constexpr absl::Duration kClocksDisagree = absl::Seconds(1);
 
-template <typename... Types>
-bool HoldsAny(const core::Command& command) {
-  return (std::holds_alternative<Types>(command) || ...);
-}
-
 bool IsTraffic(const core::Command& command) {
-  return HoldsAny<core::ReadTraffic, core::SetEndpoint, core::CheckSwitchPath>(command);
+  return core::HoldsAny<core::ReadTraffic, core::SetEndpoint, core::CheckSwitchPath>(command);
 }
 
 // Lower goes first: switches before reads; what keeps an operation going before what may take long.
 int PriorityOf(const core::Command& command) {
-  if (HoldsAny<core::SetEndpoint>(command)) return 0;
-  if (HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(
+  if (core::HoldsAny<core::SetEndpoint>(command)) return 0;
+  if (core::HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(
           command))
     return 1;
-  return HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command)
+  return core::HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command)
              ? Lane::kLong
              : 2;
 }
 
 }  // namespace
 
-Lane::MakeWorker Loop::MakeWorker() {
-  return [this](std::stop_token stop) {
-    return std::make_unique<azure::Worker>(azure_, options_.make_http(stop), stop);
-  };
-}
-
 void Loop::Start(intake::Intake* intake) {
   intake_ = intake;
   azure_.SetVerifyReadsPerSecond(options_.settings.verify_reads_per_second);
+  saver_ = std::make_unique<Saver>(*options_.store, *options_.clock, EventsOfSaver());
+  last_turn_ = absl::ToInt64Nanoseconds(options_.clock->Steady().since_epoch);
+  mailbox_.Put([this] {
+    for (GroupSettings& group : options_.settings.groups) AddGroup(group);
+    if (!options_.election.has_value()) return BeginTerm(1);
+    started_ = true;  // a follower is ready
+    UpdateAssignments();
+  });
+  thread_ = std::jthread([this](std::stop_token stop) { Run(std::move(stop)); });
+}
+
+SaverEvents Loop::EventsOfSaver() {
   SaverEvents events;
   events.saved = [this](const v1::GroupRecord& record, uint64_t version, absl::Duration took) {
     if (options_.metrics != nullptr) {
       options_.metrics->StoreWrite(took, true);
       options_.metrics->RecordIs(record);
+    }
+    uint64_t& told = told_[record.name()];
+    for (const v1::HistoryEntry& entry : record.history()) {
+      if (entry.sequence() <= told) continue;
+      told = entry.sequence();
+      if (options_.on_history) options_.on_history(record.name(), entry);
     }
     mailbox_.Put(
         [this, group = record.name(), version] { HandleSaved(group, core::Persisted{version}); });
@@ -66,22 +71,14 @@ void Loop::Start(intake::Intake* intake) {
   events.overtaken = [this](const std::string& group) {
     mailbox_.Put([this, group] {
       GroupRunner* runner = Find(group);
-      if (runner == nullptr || loading_.contains(group)) return;
+      if (runner == nullptr || !Leads() || loading_.contains(group)) return;
       LogError("somebody else wrote a group's record: loading it again",
                {{"failover_group", group}});
       Handle(*runner, core::LeadershipLost{});
       BeginGroup(group);
     });
   };
-  saver_ = std::make_unique<Saver>(*options_.store, *options_.clock, std::move(events));
-  traffic_lane_ = std::make_unique<Lane>(1, MakeWorker(), kWarm);
-  work_lane_ = std::make_unique<Lane>(kWorkThreads, MakeWorker(), absl::InfiniteDuration());
-  last_turn_ = absl::ToInt64Nanoseconds(options_.clock->Steady().since_epoch);
-  mailbox_.Put([this] {
-    for (GroupSettings& group : options_.settings.groups) AddGroup(group);
-    BeginProcess();
-  });
-  thread_ = std::jthread([this](std::stop_token stop) { Run(std::move(stop)); });
+  return events;
 }
 
 void Loop::Stop() {
@@ -123,6 +120,7 @@ void Loop::CheckClocks() {
   if (late <= kGap && moved <= kClocksDisagree) return;
   LogWarning("clock gap", {{"late", late}, {"wall_against_boot", moved}});
   if (options_.metrics != nullptr) options_.metrics->ClockGap();
+  if (options_.election.has_value()) options_.election->require_renewal();
   for (auto& [name, runner] : groups_) Handle(*runner, core::ClockGap{});
 }
 
@@ -135,6 +133,7 @@ void Loop::Turn() {
     if (GroupRunner* runner = Find(group)) Handle(*runner, core::Tick{});
   }
   TendGroups(now);
+  LookAtRecords();
   if (facts_changed_) UpdateAssignments();
 }
 
@@ -155,7 +154,7 @@ bool Loop::MayJudge(const GroupRunner& runner, const core::Event& event,
 
 void Loop::HandleSaved(const std::string& group, const core::Event& event) {
   GroupRunner* runner = Find(group);
-  if (runner != nullptr && !loading_.contains(group)) Handle(*runner, event);
+  if (runner != nullptr && Leads() && !loading_.contains(group)) Handle(*runner, event);
 }
 
 void Loop::Handle(GroupRunner& runner, const core::Event& event) {
@@ -185,6 +184,7 @@ GroupRunner::Outlets Loop::Outlets() {
 
 void Loop::CarryOut(const GroupRunner& runner, const core::Command& command,
                     std::optional<SteadyTime> decided) {
+  if (!Leads()) return;  // the last words of a term
   if (const auto* burst = std::get_if<core::RequestBurst>(&command)) {
     const core::GroupConfig& config = runner.settings().core;
     const std::string target = absl::StrCat(config.name, "/", config.services[burst->service].name,
@@ -219,9 +219,7 @@ const std::vector<std::string>& NotBuiltYet() {
       "overrides after a restore (sync.afterRestore)",
       "drills, explain and backtest",
       "failoverctl --direct",
-      "managed and workload identity (client secret only)",
       "traffic by Azure DNS, webhook or Front Door (Traffic Manager only)",
-      "Kubernetes: leader election, several replicas, the ConfigMap store",
   };
   return *kFeatures;
 }

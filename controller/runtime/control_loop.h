@@ -1,10 +1,13 @@
 #ifndef CONTROLLER_RUNTIME_CONTROL_LOOP_H_
 #define CONTROLLER_RUNTIME_CONTROL_LOOP_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +21,16 @@
 
 namespace failover::runtime {
 
+// Leader election by somebody else: kubernetes::LeaseKeeper. Its terms are numbers from 1 on.
+struct Election {
+  // A request of this term may be sent now. From any thread.
+  std::function<bool(uint64_t term)> may_act;
+  // After a gap in this process's timers: nothing may be sent before the claim is renewed.
+  std::function<void()> require_renewal;
+  // Who leads, "" = nobody that is known; and why this process cannot take part, "" = it can.
+  std::function<std::pair<std::string, std::string>()> leader;
+};
+
 struct ControlLoopOptions {
   Settings settings;
   store::Store* store = nullptr;
@@ -27,6 +40,11 @@ struct ControlLoopOptions {
   std::function<std::unique_ptr<HttpClient>(std::stop_token)> make_http;
   // Told about calls, writes and steps; may be null. Set before Start.
   metrics::Metrics* metrics = nullptr;
+  // Without: this process leads from Start to Stop.
+  std::optional<Election> election;
+  // Told each new entry of a group's history once it is durable; may be null. The store lane's
+  // thread; must not wait.
+  std::function<void(const std::string& group, const v1::HistoryEntry&)> on_history;
 };
 
 // The imperative shell (design.md §3): gRPC's threads and the lanes put what happened into a
@@ -43,9 +61,15 @@ class ControlLoop {
 
   // Thread-safe; false when the mailbox is full.
   virtual bool Receive(intake::AgentInput input) = 0;
-  // Begins to lead: loads every group's record and raises its term. `intake` outlives the loop's
-  // last call of it.
+  // Begins to work; without an election also to lead. `intake` outlives the loop's last call of it.
   virtual void Start(intake::Intake* intake) = 0;
+  // With an election: a term begins. Every group's record is loaded, and its term raised. Until
+  // then, and after StopLeading, this is a follower: it judges what agents report, reads the
+  // records that the leader writes, and sends nothing. Thread-safe.
+  virtual void Lead(uint64_t term) = 0;
+  // The term is over. When it returns, nothing of it goes on: no call of Azure, no write of a
+  // record. Thread-safe; not after Stop.
+  virtual void StopLeading(uint64_t term, const std::string& why) = 0;
   // Ends every thread. No call of intake or metrics afterwards. Called by the destructor too.
   virtual void Stop() = 0;
 

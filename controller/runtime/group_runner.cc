@@ -10,11 +10,6 @@
 namespace failover::runtime {
 namespace {
 
-template <typename... Types>
-bool HoldsAny(const core::Command& command) {
-  return (std::holds_alternative<Types>(command) || ...);
-}
-
 void WriteNote(const std::string& group, const core::Note& note) {
   const LogLevel level = note.severity >= 2   ? LogLevel::kError
                          : note.severity == 1 ? LogLevel::kWarning
@@ -27,7 +22,7 @@ void WriteNote(const std::string& group, const core::Note& note) {
 
 bool IsHeld(const core::Command& command) {
   if (const auto* reply = std::get_if<core::Reply>(&command)) return reply->ok;
-  return HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation, core::WriteManifest,
+  return core::HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation, core::WriteManifest,
                   core::WriteFence, core::SetEndpoint>(command);
 }
 
@@ -57,8 +52,15 @@ void GroupRunner::DropHeld() {
   orders_.clear();
 }
 
-void GroupRunner::Load(v1::GroupRecord record) {
+void GroupRunner::StopLeading(Now now, uint64_t life) {
+  life_ = life;
+  if (leading()) Handle(core::LeadershipLost{}, now);
   DropHeld();
+}
+
+void GroupRunner::Load(v1::GroupRecord record, uint64_t life) {
+  DropHeld();
+  life_ = life;
   broken_.clear();
   state_.record = std::move(record);
 }

@@ -30,10 +30,8 @@ class GroupRunner {
     std::function<void(const GroupRunner&, const core::Command&, std::optional<SteadyTime> decided)>
         carry_out;
   };
-  // `life`: of no other runner of this process, since answers to an earlier one's calls bear the
-  // same numbers.
-  GroupRunner(GroupSettings settings, Outlets outlets, uint64_t life)
-      : settings_(std::move(settings)), outlets_(std::move(outlets)), life_(life) {}
+  GroupRunner(GroupSettings settings, Outlets outlets)
+      : settings_(std::move(settings)), outlets_(std::move(outlets)) {}
 
   const std::string& name() const { return settings_.core.name; }
   uint64_t life() const { return life_; }
@@ -50,8 +48,12 @@ class GroupRunner {
   // Nothing of it is under way, and nobody waits for an answer: a removed group may go.
   bool Quiet() const;
 
-  // A record that was just loaded, its term raised. LeadershipGained is to follow.
-  void Load(v1::GroupRecord record);
+  // A record that was just loaded: its term raised, and LeadershipGained is to follow; or a
+  // follower's. `life`: of no other load of this process, since answers to calls of an earlier one
+  // bear the same numbers.
+  void Load(v1::GroupRecord record, uint64_t life);
+  // Nothing that was decided leaves any more.
+  void StopLeading(Now now, uint64_t life);
   // ConfigChanged is to follow. A removed group is so configured again.
   void Reconfigure(GroupSettings settings);
   void Handle(const core::Event& event, Now now);
@@ -70,7 +72,7 @@ class GroupRunner {
 
   GroupSettings settings_;
   const Outlets outlets_;
-  const uint64_t life_;
+  uint64_t life_ = 0;
   core::GroupState state_;
   std::deque<Held> held_;
   std::map<uint64_t, operators::Done<v1::OrderResponse>> orders_;

@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "common/mailbox.h"
 #include "common/mutex.h"
@@ -23,8 +24,9 @@ namespace failover::runtime {
 
 inline constexpr size_t kMailbox = 16384;
 
-// The control loop: the core thread (control_loop.cc), the groups it works on (loop_groups.cc), and
-// what it tells operators and metrics (loop_operators.cc). Members belong to the core thread unless
+// The control loop: the core thread (control_loop.cc), the groups it works on (loop_groups.cc),
+// leading and following (loop_leading.cc), and what it tells operators and metrics
+// (loop_operators.cc). Members belong to the core thread unless
 // they say otherwise.
 class Loop : public ControlLoop {
  public:
@@ -53,6 +55,10 @@ class Loop : public ControlLoop {
 
   void Start(intake::Intake* intake) override;
   void Stop() override;
+  void Lead(uint64_t term) override {
+    mailbox_.Put([this, term] { BeginTerm(term); });
+  }
+  void StopLeading(uint64_t term, const std::string& why) override;
   void Reconfigure(Settings settings, std::function<void(absl::Status)> done) override {
     auto shared = std::make_shared<Settings>(std::move(settings));
     mailbox_.Put([this, shared, done = std::move(done)] { done(PutInForce(std::move(*shared))); });
@@ -72,6 +78,15 @@ class Loop : public ControlLoop {
   void CheckClocks();
   void Turn();
   void TendGroups(SteadyTime now);
+  // The lease's term; 0 = this process follows.
+  bool Leads() const { return lease_term_ != 0; }
+  void BeginTerm(uint64_t lease_term);
+  void EndTerm(uint64_t lease_term, const std::string& why);
+  // A follower's: reads the records that have changed since the last time.
+  void LookAtRecords();
+  void Looked(absl::StatusOr<std::vector<LookedAt>> seen);
+  // Who leads, for whoever wanted a leader.
+  std::string WhoLeads() const;
   Now Read() const { return options_.clock->Read(); }
   bool Locate(const std::string& group, absl::Status& error, GroupRunner*& runner);
   v1::GetStatusResponse StatusNow(const std::string& group);
@@ -95,6 +110,7 @@ class Loop : public ControlLoop {
   void AddGroup(GroupSettings settings);
   void BeginGroup(const std::string& group);
   void Began(const std::string& group, absl::StatusOr<v1::GroupRecord> record);
+  SaverEvents EventsOfSaver();
   void BeginProcess();
   void ShareGroups();
   absl::Status PutInForce(Settings settings);
@@ -102,7 +118,6 @@ class Loop : public ControlLoop {
   void CarryOut(const GroupRunner& runner, const core::Command& command,
                 std::optional<SteadyTime> decided);
   GroupRunner::Outlets Outlets();
-  Lane::MakeWorker MakeWorker();
 
   ControlLoopOptions options_;
   azure::AzureShared azure_;
@@ -121,7 +136,13 @@ class Loop : public ControlLoop {
   // Group → first assignment made of what it probes now; results by an older one name other things
   // by the same index.
   std::map<std::string, uint64_t> judged_from_;
-  uint64_t term_ = 0, assignment_generation_ = 0, lives_ = 0;
+  uint64_t lease_term_ = 0;
+  // Of the process record; 0 until it was loaded in this term of the lease.
+  uint64_t term_ = 0;
+  uint64_t assignment_generation_ = 0, lives_ = 0;
+  SteadyTime next_look_ = SteadyTime::InfinitePast();
+  bool looking_ = false;
+  std::map<std::string, std::string> looked_;  // group → version of the record last looked at
   bool facts_changed_ = false;
   std::string config_error_;
   bool process_record_ok_ = true;
@@ -130,8 +151,9 @@ class Loop : public ControlLoop {
   Mutex snapshot_mutex_;
   metrics::Snapshot snapshot_ ABSL_GUARDED_BY(snapshot_mutex_);
 
+  std::map<std::string, uint64_t> told_;  // last history entry by group; the store lane's
   std::unique_ptr<Saver> saver_;
-  std::unique_ptr<Lane> traffic_lane_, work_lane_;
+  std::unique_ptr<Lane> traffic_lane_, work_lane_;  // while this process leads
   std::jthread thread_;
 };
 

@@ -52,8 +52,9 @@ void Loop::TendGroups(SteadyTime now) {
 
 void Loop::AddGroup(GroupSettings settings) {
   const std::string name = settings.core.name;
-  groups_[name] = std::make_unique<GroupRunner>(std::move(settings), Outlets(), ++lives_);
-  BeginGroup(name);
+  groups_[name] = std::make_unique<GroupRunner>(std::move(settings), Outlets());
+  looked_.erase(name);
+  if (Leads()) BeginGroup(name);
 }
 
 void Loop::BeginGroup(const std::string& group) {
@@ -66,10 +67,15 @@ void Loop::BeginGroup(const std::string& group) {
   saver_->Begin(
       group, core::NewRecord(config, RandomHex(8), RandomHex(32), seed),
       [config](const v1::GroupRecord& record) { return core::RebindingProblem(config, record); },
-      [this, group](absl::StatusOr<v1::GroupRecord> record) {
-        if (record.ok() && options_.metrics != nullptr) options_.metrics->RecordIs(*record);
+      [this, group, lease_term = lease_term_](absl::StatusOr<v1::GroupRecord> record) {
+        if (record.ok()) {
+          if (options_.metrics != nullptr) options_.metrics->RecordIs(*record);
+          told_[group] = record->history().empty() ? 0 : record->history().rbegin()->sequence();
+        }
         auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
-        mailbox_.Put([this, group, shared] { Began(group, std::move(*shared)); });
+        mailbox_.Put([this, group, lease_term, shared] {
+          if (lease_term_ == lease_term) Began(group, std::move(*shared));
+        });
       });
 }
 
@@ -81,7 +87,7 @@ void Loop::Began(const std::string& group, absl::StatusOr<v1::GroupRecord> recor
     if (!why.empty()) record = absl::FailedPreconditionError(std::move(why));
   }
   if (runner != nullptr && record.ok()) {
-    runner->Load(*std::move(record));
+    runner->Load(*std::move(record), ++lives_);
     ShareGroups();  // before anything is sent for the group
     Handle(*runner, core::LeadershipGained{});
     facts_changed_ = true;  // agents' work is that of groups that were loaded
@@ -104,9 +110,10 @@ void Loop::BeginProcess() {
   loading_.insert(kProcessRecord);
   saver_->Begin(
       kProcessRecord, fresh, [](const v1::GroupRecord&) { return ""; },
-      [this](absl::StatusOr<v1::GroupRecord> record) {
+      [this, lease_term = lease_term_](absl::StatusOr<v1::GroupRecord> record) {
         auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));
-        mailbox_.Put([this, shared] {
+        mailbox_.Put([this, lease_term, shared] {
+          if (lease_term_ != lease_term) return;
           loading_.erase(kProcessRecord);
           if (shared->ok()) {
             term_ = (*shared)->term();
@@ -169,8 +176,12 @@ absl::Status Loop::PutInForce(Settings settings) {
 
 void Loop::UpdateAssignments() {
   facts_changed_ = false;
-  if (term_ == 0) return;
   Settings settings = options_.settings;
+  if (!Leads()) {  // by which results are judged; nobody is told
+    return intake_->SetAssignments(
+        MakeAssignments(settings, facts_, 0, ++assignment_generation_, false));
+  }
+  if (term_ == 0) return;
   std::erase_if(settings.groups, [this](const GroupSettings& group) {
     const GroupRunner* runner = Find(group.core.name);
     return runner == nullptr ||

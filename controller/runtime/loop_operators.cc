@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <future>
+#include <memory>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,24 @@ namespace failover::runtime {
 namespace {
 
 constexpr absl::Duration kSnapshotWait = absl::Seconds(1);
+
+// Whoever asked for a comparison; answered also when the lane drops the job.
+class Caller {
+ public:
+  explicit Caller(operators::Done<v1::SyncDiffResponse> done) : done_(std::move(done)) {}
+  ~Caller() {
+    if (!answered_)
+      done_(absl::UnavailableError("this controller stopped before it could compare"));
+  }
+  void Answer(absl::StatusOr<v1::SyncDiffResponse> response) {
+    answered_ = true;
+    done_(std::move(response));
+  }
+
+ private:
+  const operators::Done<v1::SyncDiffResponse> done_;
+  bool answered_ = false;
+};
 
 }  // namespace
 
@@ -35,6 +55,11 @@ v1::GetStatusResponse Loop::StatusNow(const std::string& group) {
   response.set_term(term_);
   response.set_at_ms(absl::ToUnixMillis(now.wall));
   response.set_version(FAILOVER_VERSION);
+  if (options_.election.has_value()) {
+    response.set_leader_election(true);
+    std::tie(*response.mutable_leader_identity(), *response.mutable_leader_problem()) =
+        options_.election->leader();
+  }
   response.set_store_ok(process_record_ok_ &&
                         std::none_of(groups_.begin(), groups_.end(), [](const auto& entry) {
                           return entry.second->state().observed.store_failed;
@@ -57,6 +82,10 @@ void Loop::Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiff
   absl::Status error;
   GroupRunner* runner = nullptr;
   if (!Locate(request.group(), error, runner)) return done(error);
+  if (!Leads()) {
+    return done(absl::UnavailableError(
+        absl::StrCat("this replica follows and reads nothing from Azure; ", WhoLeads())));
+  }
   std::string active, standby;
   std::vector<std::string> standbys;
   for (const v1::ServiceRecord& service : runner->state().record.services()) {
@@ -70,16 +99,17 @@ void Loop::Diff(const v1::SyncDiffRequest& request, operators::Done<v1::SyncDiff
     return done(absl::InvalidArgumentError(
         absl::StrCat("found standby \"", standby, "\"; allowed: ", absl::StrJoin(standbys, ", "))));
   }
-  work_lane_->Put(Lane::kLong, [group = request.group(), active, standby,
-                                done = std::move(done)](azure::Worker& worker) {
-    absl::StatusOr<core::Entities> on_active = worker.ReadEntities(group, active);
-    if (!on_active.ok()) return done(on_active.status());
-    absl::StatusOr<core::Entities> on_standby = worker.ReadEntities(group, standby);
-    if (!on_standby.ok()) return done(on_standby.status());
-    v1::SyncDiffResponse response = DiffOf(active, *on_active, standby, *on_standby);
-    for (const std::string& kind : azure::NotCompared()) response.add_not_compared(kind);
-    done(std::move(response));
-  });
+  auto caller = std::make_shared<Caller>(std::move(done));
+  work_lane_->Put(
+      Lane::kLong, [group = request.group(), active, standby, caller](azure::Worker& worker) {
+        absl::StatusOr<core::Entities> on_active = worker.ReadEntities(group, active);
+        if (!on_active.ok()) return caller->Answer(on_active.status());
+        absl::StatusOr<core::Entities> on_standby = worker.ReadEntities(group, standby);
+        if (!on_standby.ok()) return caller->Answer(on_standby.status());
+        v1::SyncDiffResponse response = DiffOf(active, *on_active, standby, *on_standby);
+        for (const std::string& kind : azure::NotCompared()) response.add_not_compared(kind);
+        caller->Answer(std::move(response));
+      });
 }
 
 void Loop::Order(const v1::OrderRequest& request, const std::string& who,
@@ -97,6 +127,10 @@ void Loop::Order(const v1::OrderRequest& request, const std::string& who,
   absl::StatusOr<core::Order> order = ToOrder(request, who);
   if (!order.ok()) return counted(order.status());
   v1::OrderResponse refusal;
+  if (!Leads()) {
+    refusal.set_text(absl::StrCat("this replica follows and takes no orders; ", WhoLeads()));
+    return counted(refusal);
+  }
   if (!runner->broken().empty()) {
     refusal.set_text(absl::StrCat("the group is not worked on: ", runner->broken()));
     return counted(refusal);
@@ -203,7 +237,7 @@ metrics::Snapshot Loop::Snapshot() {
     snapshot.term = status.term();
     snapshot.store_ok = status.store_ok();
     snapshot.at_ms = status.at_ms();
-    snapshot.groups = {status.groups().begin(), status.groups().end()};
+    if (Leads()) snapshot.groups = {status.groups().begin(), status.groups().end()};
     promise->set_value(std::move(snapshot));
   });
   const bool fresh =

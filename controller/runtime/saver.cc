@@ -15,6 +15,7 @@ namespace failover::runtime {
 namespace {
 
 constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr int kRaises = 3;  // a former leader's last write may come in between
 
 std::string StageName(absl::string_view prefix, absl::string_view enum_prefix,
                       absl::string_view value) {
@@ -99,25 +100,61 @@ void Saver::Save(const std::string& group, std::shared_ptr<v1::GroupRecord> reco
   changed_.notify_one();
 }
 
+void Saver::Look(std::map<std::string, std::string> have,
+                 std::function<void(absl::StatusOr<std::vector<LookedAt>>)> done) {
+  {
+    MutexLock lock(mutex_);
+    begins_.push_back([this, have = std::move(have), done = std::move(done)] {
+      absl::StatusOr<std::map<std::string, std::string>> listed = store_.List();
+      if (!listed.ok()) return done(listed.status());
+      std::vector<LookedAt> result;
+      for (const auto& [group, version] : *listed) {
+        const auto known = have.find(group);
+        if (known != have.end() && known->second == version) continue;
+        absl::StatusOr<store::Versioned> loaded = store_.Load(group);
+        if (loaded.ok()) {
+          result.push_back({group, version, std::move(loaded->record)});
+        } else {
+          result.push_back({group, version, loaded.status()});
+        }
+      }
+      done(std::move(result));
+    });
+  }
+  changed_.notify_one();
+}
+
+void Saver::Forget() {
+  MutexLock lock(mutex_);
+  pending_.clear();
+  retry_.clear();
+  begins_.clear();
+  for (auto& [group, life] : lives_) ++life;
+}
+
 absl::StatusOr<v1::GroupRecord> Saver::Raise(
     const std::string& group, const v1::GroupRecord& fresh,
     const std::function<std::string(const v1::GroupRecord&)>& problem) {
-  RETURN_IF_ERROR(store_.Healthy());
-  absl::StatusOr<store::Versioned> loaded = store_.Load(group);
-  store::Versioned found;
-  if (loaded.ok()) {
-    found = *std::move(loaded);
-  } else if (absl::IsNotFound(loaded.status())) {
-    found.record = fresh;
-  } else {
-    return loaded.status();
+  for (int attempt = 1;; ++attempt) {
+    RETURN_IF_ERROR(store_.Healthy());
+    absl::StatusOr<store::Versioned> loaded = store_.Load(group);
+    store::Versioned found;
+    if (loaded.ok()) {
+      found = *std::move(loaded);
+    } else if (absl::IsNotFound(loaded.status())) {
+      found.record = fresh;
+    } else {
+      return loaded.status();
+    }
+    if (std::string why = problem(found.record); !why.empty())
+      return absl::FailedPreconditionError(why);
+    found.record.set_term(found.record.term() + 1);
+    absl::StatusOr<std::string> version = store_.Save(found.record, found.version);
+    if (absl::IsAborted(version.status()) && attempt < kRaises) continue;
+    ASSIGN_OR_RETURN(stored_[group], std::move(version));
+    stages_[group] = StagesOf(found.record);
+    return std::move(found.record);
   }
-  if (std::string why = problem(found.record); !why.empty())
-    return absl::FailedPreconditionError(why);
-  found.record.set_term(found.record.term() + 1);
-  ASSIGN_OR_RETURN(stored_[group], store_.Save(found.record, found.version));
-  stages_[group] = StagesOf(found.record);
-  return std::move(found.record);
 }
 
 void Saver::Write(const std::string& group, Pending pending) {

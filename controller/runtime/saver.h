@@ -33,6 +33,12 @@ struct SaverEvents {
   std::function<void(const std::string& group)> overtaken;
 };
 
+// A record as a follower reads it.
+struct LookedAt {
+  std::string group, version;
+  absl::StatusOr<v1::GroupRecord> record;
+};
+
 // The store lane: the only user of the store. Only a group's newest record waits; versions in
 // between are skipped. Crash points: each sync and failover stage, before and after it is durable
 // (see StageCrashPoints).
@@ -48,6 +54,12 @@ class Saver {
              std::function<std::string(const v1::GroupRecord&)> problem,
              std::function<void(absl::StatusOr<v1::GroupRecord>)> done);
   void Save(const std::string& group, std::shared_ptr<v1::GroupRecord> record, uint64_t version);
+  // Reads, without raising any term, the records whose version is not the one in `have`. Error:
+  // they cannot be listed.
+  void Look(std::map<std::string, std::string> have,
+            std::function<void(absl::StatusOr<std::vector<LookedAt>>)> done);
+  // What waits is given up: this process leads no more. What is being written may still be.
+  void Forget();
 
  private:
   struct Pending {

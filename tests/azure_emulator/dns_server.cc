@@ -15,7 +15,6 @@ namespace failover::emulator {
 namespace {
 
 constexpr int kWaitMs = 100;  // how late a stop is noticed
-constexpr int kNameError = 3;
 
 }  // namespace
 

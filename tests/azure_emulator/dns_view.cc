@@ -15,7 +15,6 @@ namespace {
 
 constexpr int kHostTtl = 60;
 constexpr int kPublicTtl = 300;
-constexpr int kNameError = 3;
 constexpr size_t kLongestPacket = 512;
 constexpr int kTypeA = 1, kTypeCname = 5;
 

@@ -18,6 +18,8 @@ struct DnsRecord {
   bool operator==(const DnsRecord&) const = default;
 };
 
+constexpr int kNameError = 3;  // NXDOMAIN
+
 // What a resolver is told about one name.
 struct DnsView {
   int rcode = 0;  // 0 NOERROR, 3 NXDOMAIN

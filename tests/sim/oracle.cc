@@ -20,13 +20,6 @@ bool Open(v1::OperationState state) {
          state == v1::OPERATION_STATE_NEEDS_OPERATOR;
 }
 
-const v1::Operation* Find(const v1::GroupRecord& record, const std::string& id) {
-  for (const v1::Operation& operation : record.operations()) {
-    if (operation.id() == id) return &operation;
-  }
-  return nullptr;
-}
-
 const v1::ServiceRecord* FindService(const v1::GroupRecord& record, const std::string& name) {
   for (const v1::ServiceRecord& service : record.services()) {
     if (service.name() == name) return &service;
@@ -422,7 +415,7 @@ bool Oracle::Replaceable(const core::StartRestore& restore, const v1::GroupRecor
   const auto left = left_.find(restore.service);
   if (left != left_.end() && left->second == seen.content) return true;
   if (left == left_.end() && seen.sample_only) return true;
-  const v1::Operation* operation = Find(record, restore.operation_id);
+  const v1::Operation* operation = FindOperation(record, restore.operation_id);
   if (operation != nullptr && operation->was_unverified())
     return true;  // left by our own failed restore
   for (const auto& [name, blob] : truth_->blobs) {
@@ -452,7 +445,7 @@ void Oracle::RestoreLeaves(const core::StartRestore& restore, const v1::GroupRec
   const Reading& seen = served_[restore.service];
   Require(now.steady - seen.at <= absl::Seconds(10), "guard_reads_the_standby",
           absl::StrCat("read ", absl::FormatDuration(now.steady - seen.at), " ago"), now);
-  const v1::Operation* backup = Find(record, record.sync_run().backup().operation_id());
+  const v1::Operation* backup = FindOperation(record, record.sync_run().backup().operation_id());
   if (!wall_jumps_ && backup != nullptr) {
     Require(now.wall - (now.steady - seen.at) >=
                 absl::FromUnixMillis(backup->ended_ms()) - absl::Milliseconds(1),

@@ -18,6 +18,9 @@ namespace failover::sim {
 // How often each rule was really put to the test.
 using Coverage = std::map<std::string, int64_t>;
 
+// Null when the record has no such operation.
+const v1::Operation* FindOperation(const v1::GroupRecord& record, const std::string& id);
+
 // Judges one group. It sees the truth, what reaches the process, the records that become durable,
 // and the requests that leave and arrive; of the core it reads the record alone, as any successor
 // would.

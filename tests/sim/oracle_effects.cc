@@ -17,14 +17,14 @@ bool IsOpen(const v1::Operation& operation) {
          operation.state() == v1::OPERATION_STATE_NEEDS_OPERATOR;
 }
 
-const v1::Operation* Find(const v1::GroupRecord& record, const std::string& id) {
+}  // namespace
+
+const v1::Operation* FindOperation(const v1::GroupRecord& record, const std::string& id) {
   for (const v1::Operation& operation : record.operations()) {
     if (operation.id() == id) return &operation;
   }
   return nullptr;
 }
-
-}  // namespace
 
 void Oracle::Durable(std::shared_ptr<const v1::GroupRecord> record, Now now) {
   Require(record->term() >= durable_->term() && record->epoch() >= durable_->epoch(),
@@ -51,7 +51,7 @@ void Oracle::Sent(const core::Command& command, bool deposed, Now now) {
 
 void Oracle::IntentIsDurable(const core::Command& command, Now now) {
   const auto operation = [&](const std::string& id, bool planned) {
-    const v1::Operation* intent = Find(*durable_, id);
+    const v1::Operation* intent = FindOperation(*durable_, id);
     const bool good =
         intent != nullptr && (planned || intent->state() != v1::OPERATION_STATE_PLANNED);
     Require(good, "intent_before_effect", absl::StrCat("operation ", id), now);
@@ -63,7 +63,7 @@ void Oracle::IntentIsDurable(const core::Command& command, Now now) {
   if (const auto* fence = std::get_if<core::WriteFence>(&command))
     operation(fence->fence.operation_id, true);
   if (const auto* poll = std::get_if<core::PollOperation>(&command)) {
-    const v1::Operation* intent = Find(*durable_, poll->operation_id);
+    const v1::Operation* intent = FindOperation(*durable_, poll->operation_id);
     Require(intent != nullptr && intent->handle() == poll->handle, "handle_before_poll",
             poll->operation_id, now);
   }

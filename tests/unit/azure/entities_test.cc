@@ -7,9 +7,9 @@
 namespace failover::azure {
 namespace {
 
-constexpr char kWeu[] =
+constexpr char kWeuService[] =
     "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ApiManagement/service/apim-weu";
-constexpr char kNeu[] =
+constexpr char kNeuService[] =
     "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ApiManagement/service/apim-neu";
 
 Json Entity(const char* properties) {
@@ -25,15 +25,15 @@ TEST(EntitiesTest, TheSameEntityOnTwoServicesIsEqual) {
       "scope":"/subscriptions/s/resourceGroups/rg/providers/Microsoft.ApiManagement/service/apim-neu/products/gold","primaryKey":"k2"})");
   const Json expected =
       Json::parse(R"({"scope":"/products/gold","state":"active","list":[{"v":1}]})");
-  EXPECT_EQ(Canonical("subscriptions", a, kWeu), expected);
-  EXPECT_EQ(Canonical("subscriptions", b, kNeu), expected);
-  EXPECT_EQ(EntityDigest("k", "i", Canonical("subscriptions", a, kWeu)),
-            EntityDigest("k", "i", Canonical("subscriptions", b, kNeu)));
+  EXPECT_EQ(Canonical("subscriptions", a, kWeuService), expected);
+  EXPECT_EQ(Canonical("subscriptions", b, kNeuService), expected);
+  EXPECT_EQ(EntityDigest("k", "i", Canonical("subscriptions", a, kWeuService)),
+            EntityDigest("k", "i", Canonical("subscriptions", b, kNeuService)));
 }
 
 TEST(EntitiesTest, ARealDifferenceStaysVisible) {
   const auto digest = [](const char* properties) {
-    return EntityDigest("k", "apis/a", Canonical("apis", Entity(properties), kWeu));
+    return EntityDigest("k", "apis/a", Canonical("apis", Entity(properties), kWeuService));
   };
   EXPECT_NE(digest(R"({"path":"a"})"), digest(R"({"path":"b"})"));
   EXPECT_NE(digest(R"({"protocols":["http","https"]})"),
@@ -48,7 +48,7 @@ TEST(EntitiesTest, AnIdOfALongerNameIsNotCutAndTextIsNotTouched) {
       Entity(
           R"({"a":"/subscriptions/s/resourceGroups/rg/providers/Microsoft.ApiManagement/service/apim-weu2/x",
                                       "b":"see /subscriptions/s"})"),
-      kWeu);
+      kWeuService);
   EXPECT_THAT(TextAt(c, {"a"}), ::testing::HasSubstr("apim-weu2/x"));
   EXPECT_EQ(TextAt(c, {"b"}), "see /subscriptions/s");
 }
@@ -60,22 +60,22 @@ TEST(EntitiesTest, NoSecretEntersACanonicalEntity) {
           Entity(
               R"({"credentials":{"header":{"x":["geheim"]}},"proxy":{"password":"geheim","url":"u"},
                                 "clientSecret":"geheim","connectionString":"geheim","data":"geheim"})"),
-          kWeu)) +
-      Dump(Canonical("namedValues", Entity(R"({"secret":true,"value":"geheim"})"), kWeu));
+          kWeuService)) +
+      Dump(Canonical("namedValues", Entity(R"({"secret":true,"value":"geheim"})"), kWeuService));
   EXPECT_THAT(secrets, ::testing::Not(::testing::HasSubstr("geheim")));
-  EXPECT_EQ(TextAt(Canonical("namedValues", Entity(R"({"secret":false,"value":"open"})"), kWeu),
+  EXPECT_EQ(TextAt(Canonical("namedValues", Entity(R"({"secret":false,"value":"open"})"), kWeuService),
                    {"value"}),
             "open");
 }
 
 TEST(EntitiesTest, PoliciesAreComparedByTheirTextAlone) {
-  EXPECT_EQ(Canonical("policies", Entity(R"({"format":"xml","value":"<a/>\r\n<b/>"})"), kWeu),
-            Canonical("policies", Entity(R"({"format":"rawxml","value":"<a/>\n<b/>"})"), kWeu));
+  EXPECT_EQ(Canonical("policies", Entity(R"({"format":"xml","value":"<a/>\r\n<b/>"})"), kWeuService),
+            Canonical("policies", Entity(R"({"format":"rawxml","value":"<a/>\n<b/>"})"), kWeuService));
 }
 
 TEST(EntitiesTest, AnEntityWithoutPropertiesIsAnEmptyObject) {
-  EXPECT_EQ(Canonical("apis", Json::array(), kWeu), Json::object());
-  EXPECT_EQ(Canonical("apis", Json(), kWeu), Json::object());
+  EXPECT_EQ(Canonical("apis", Json::array(), kWeuService), Json::object());
+  EXPECT_EQ(Canonical("apis", Json(), kWeuService), Json::object());
 }
 
 TEST(EntitiesTest, ADigestDependsOnTheGroupsKeyAndTheId) {

@@ -12,8 +12,8 @@ namespace {
 using core::CallStatus;
 using State = core::OperationPolled::State;
 
-constexpr char kArm[] = "https://management.azure.com";
-constexpr char kHandle[] =
+constexpr char kPublicArm[] = "https://management.azure.com";
+constexpr char kAccepted[] =
     "https://management.azure.com/subscriptions/s/operationresults/d2V1Og==?api-version=2022-08-01";
 constexpr char kOther[] =
     "https://management.azure.com/subscriptions/s/operationresults/bmV1Og==?api-version=2022-08-01";
@@ -31,10 +31,10 @@ struct StartCase {
 
 TEST(LongOperationTest, OnlyAnAcceptanceWithALocationOnArmStartsAnOperation) {
   const std::vector<StartCase> cases = {
-      {"accepted", Response(202, "", {{"Location", kHandle}, {"Retry-After", "60"}}),
-       CallStatus::kOk, kHandle, 60, ""},
-      {"lower-case header, no Retry-After", Response(202, "", {{"location", kHandle}}),
-       CallStatus::kOk, kHandle, 0, ""},
+      {"accepted", Response(202, "", {{"Location", kAccepted}, {"Retry-After", "60"}}),
+       CallStatus::kOk, kAccepted, 60, ""},
+      {"lower-case header, no Retry-After", Response(202, "", {{"location", kAccepted}}),
+       CallStatus::kOk, kAccepted, 0, ""},
       {"path on the same host", Response(202, "", {{"Location", "/subscriptions/s/op==?a=b"}}),
        CallStatus::kOk, "https://management.azure.com/subscriptions/s/op==?a=b", 0, ""},
       {"no Location", Response(202, "", {{"Retry-After", "60"}}), CallStatus::kUnclear, "", 60,
@@ -50,9 +50,9 @@ TEST(LongOperationTest, OnlyAnAcceptanceWithALocationOnArmStartsAnOperation) {
       {"user information",
        Response(202, "", {{"Location", "https://management.azure.com@evil.example/"}}),
        CallStatus::kUnclear, "", 0, "ForeignLocation"},
-      {"200", Response(200, "{}", {{"Location", kHandle}}), CallStatus::kUnclear, "", 0, ""},
+      {"200", Response(200, "{}", {{"Location", kAccepted}}), CallStatus::kUnclear, "", 0, ""},
       {"204", Response(204), CallStatus::kUnclear, "", 0, ""},
-      {"302", Response(302, "", {{"Location", kHandle}}), CallStatus::kUnclear, "", 0, ""},
+      {"302", Response(302, "", {{"Location", kAccepted}}), CallStatus::kUnclear, "", 0, ""},
       {"400", Response(400, kError), CallStatus::kFailed, "", 0, "RestoreFailed"},
       {"401", Response(401), CallStatus::kFailed, "", 0, ""},
       {"403", Response(403), CallStatus::kFailed, "", 0, ""},
@@ -66,7 +66,7 @@ TEST(LongOperationTest, OnlyAnAcceptanceWithALocationOnArmStartsAnOperation) {
       {"504", Response(504, "<html>"), CallStatus::kUnclear, "", 0, ""},
   };
   for (const StartCase& c : cases) {
-    const StartOutcome outcome = OutcomeOfStart(c.response, kArm);
+    const StartOutcome outcome = OutcomeOfStart(c.response, kPublicArm);
     EXPECT_EQ(outcome.result.status, c.status) << c.name;
     EXPECT_EQ(outcome.handle, c.handle) << c.name;
     EXPECT_EQ(outcome.retry_after_s, c.retry_after_s) << c.name;
@@ -87,7 +87,7 @@ struct PollCase {
 
 void Check(const std::vector<PollCase>& cases) {
   for (const PollCase& c : cases) {
-    const PollOutcome outcome = OutcomeOfPoll(c.response, kArm, kHandle);
+    const PollOutcome outcome = OutcomeOfPoll(c.response, kPublicArm, kAccepted);
     EXPECT_EQ(static_cast<int>(outcome.state), static_cast<int>(c.state)) << c.name;
     EXPECT_EQ(outcome.handle, c.handle) << c.name;
     EXPECT_EQ(outcome.error.code(), c.code) << c.name;
@@ -101,7 +101,7 @@ constexpr char kService[] =
 
 TEST(LongOperationTest, APollIsJudgedByStatusHeadersAndBody) {
   Check({
-      {"running", Response(202, "", {{"Location", kHandle}}), State::kRunning, "", ""},
+      {"running", Response(202, "", {{"Location", kAccepted}}), State::kRunning, "", ""},
       {"running, no Location", Response(202), State::kRunning, "", ""},
       {"running, moved", Response(202, "", {{"Location", kOther}}), State::kRunning, kOther, ""},
       {"running, foreign", Response(202, "", {{"Location", "https://evil.example/"}}),
@@ -150,11 +150,11 @@ TEST(LongOperationTest, APollsErrorStatusIsTransientGoneOrTheOperationsEnd) {
 }
 
 TEST(LongOperationTest, APollCarriesRetryAfter) {
-  EXPECT_EQ(OutcomeOfPoll(Response(202, "", {{"Retry-After", "30"}}), kArm, kHandle).retry_after_s,
+  EXPECT_EQ(OutcomeOfPoll(Response(202, "", {{"Retry-After", "30"}}), kPublicArm, kAccepted).retry_after_s,
             30);
-  EXPECT_EQ(OutcomeOfPoll(Response(429, "", {{"Retry-After", "7"}}), kArm, kHandle).retry_after_s,
+  EXPECT_EQ(OutcomeOfPoll(Response(429, "", {{"Retry-After", "7"}}), kPublicArm, kAccepted).retry_after_s,
             7);
-  EXPECT_EQ(OutcomeOfPoll(Response(202), kArm, kHandle).retry_after_s, 0);
+  EXPECT_EQ(OutcomeOfPoll(Response(202), kPublicArm, kAccepted).retry_after_s, 0);
 }
 
 }  // namespace

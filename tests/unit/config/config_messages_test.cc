@@ -65,7 +65,7 @@ const Row
         [] =
             {
                 {R"(controllerRegion: sw)", R"(controlerRegion: sw)",
-                 R"(1: controlerRegion: found unknown key "controlerRegion" (did you mean "controllerRegion"?); allowed: controllerRegion, failoverGroups, timing, azure, tls, agentAddress, operatorAddress, metricsAddress, store
+                 R"(1: controlerRegion: found unknown key "controlerRegion" (did you mean "controllerRegion"?); allowed: controllerRegion, failoverGroups, timing, azure, tls, agentAddress, operatorAddress, metricsAddress, store, leaderElection, kubernetes, replicasAddress
 1: controllerRegion: found nothing; allowed: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit)"},
                 {R"(mode: automatic)", R"(mode: automatc)",
                  R"(4: failoverGroups[0].mode: found "automatc"; allowed: observe, manual, approve, automatic (did you mean "automatic"?))"},
@@ -260,7 +260,7 @@ tls:)",
                 {R"(agentAddress: 0.0.0.0:7443)", R"(agentAddress: 10.0.0.1:70000)",
                  R"(34: agentAddress: found "10.0.0.1:70000"; allowed: HOST:PORT, port 0 to 65535, an IPv6 address in brackets)"},
                 {R"(store: {directory: state})", R"()",
-                 R"(1: store.directory: found nothing; allowed: the directory for durable state)"},
+                 R"(1: store: found nothing; allowed: directory (files) or kubernetes (ConfigMaps))"},
 };
 
 class ConfigMessagesTest : public testing::Test {

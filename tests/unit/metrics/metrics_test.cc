@@ -126,6 +126,14 @@ v1::GroupStatus Group() {
 Snapshot Leader() {
   Snapshot snapshot;
   snapshot.leader = true;
+  snapshot.election.name = "apim-failover";
+  snapshot.election.leading = true;
+  snapshot.election.acquired = 3;
+  snapshot.election.lost = 1;
+  snapshot.election.released = 1;
+  snapshot.election.slow_paths = 2;
+  snapshot.election.failed_attempts = 4;
+  snapshot.election.dropped_events = 5;
   snapshot.term = 7;
   snapshot.at_ms = kNow;
   snapshot.groups = {Group()};

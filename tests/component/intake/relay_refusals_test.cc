@@ -33,8 +33,10 @@ TEST_F(RelayedTest, AgesGrowByTheTimeThatIsSaidAndOpeningComesFirst) {
   ASSERT_TRUE(relay_->Hello("weu", 1));
   ASSERT_TRUE(relay_->Results("weu", 1, Batch("a/s/p", 1, 1), 3));
   ASSERT_TRUE(WaitUntil([&] { return sink_.turned_away() >= 1; }));
-  clock_.AdvanceToNextSleeper();
-  ASSERT_TRUE(WaitUntil([&] { return sink_.turned_away() >= 2; }));
+  ASSERT_TRUE(WaitUntil([&] {
+    clock_.AdvanceToNextSleeper();
+    return sink_.turned_away() >= 2;
+  }));
   EXPECT_EQ(Count("refused_mailbox_full"), 0u) << "the results wait for the opening";
   sink_.SetFull(false);
   ASSERT_TRUE(WaitUntil([&] {
@@ -73,7 +75,7 @@ TEST_F(RelayedTest, EndOfTheRelayAndGoneCloseItsAgents) {
   Begin();
   Admitted("weu", 1);
   Admitted("weu", 2);
-  ASSERT_TRUE(WaitUntil([&] { return ConnectedAgents() == 2; }));
+  ASSERT_TRUE(WaitUntil([&] { return sink_.Streams("a").size() == 2; }));
   ASSERT_TRUE(relay_->Gone("weu", 1));
   ASSERT_TRUE(WaitUntil([&] { return ConnectedAgents() == 1; }));
   relay_->Cancel();

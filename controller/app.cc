@@ -229,6 +229,7 @@ absl::Status RunController(const AppOptions& options) {
   intake_options.address = settings.agent_address;
   intake_options.tls = tls.get();
   intake_options.clock = &RealClock();
+  intake_options.replicas_address = settings.replicas_address;
   intake_options.sink = [&loop](intake::AgentInput input) {
     return loop->Receive(std::move(input));
   };

@@ -4,6 +4,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -127,6 +128,7 @@ class RuntimeTest : public ::testing::Test {
     options.store = store_.get();
     options.clock = &RealClock();
     options.identity = "test";
+    options.election = election_;
     options.make_http = [ca_file = settings.runtime.azure.ca_file](std::stop_token stop) {
       return NewCurlHttpClient({ca_file, "", std::move(stop)});
     };
@@ -286,6 +288,7 @@ class RuntimeTest : public ::testing::Test {
   }
 
   TempDir dir_;
+  std::optional<Election> election_;  // of loops that are started from now on
   std::unique_ptr<emulator::Emulator> emulator_;
   std::unique_ptr<GatedStore> store_;
   std::unique_ptr<ControlLoop> loop_;

@@ -306,6 +306,19 @@ TEST_F(RelayTest, RelayThatEndedBeginsAnewWithHelloAndReplay) {
   EXPECT_EQ(replayed.at(0), 1u);
 }
 
+TEST(RelayAddress, IsLookedUpInTheSystem) {
+  TestReceiver receiver;
+  Sink sink;
+  IntakeOptions options;
+  options.address = "127.0.0.1:0";
+  options.clock = &RealClock();
+  options.sink = [&sink](AgentInput input) { return sink.Take(std::move(input)); };
+  options.replicas_address = receiver.address();
+  const auto intake = Intake::Start(std::move(options));
+  ASSERT_TRUE(intake.ok()) << intake.status();
+  EXPECT_TRUE(WaitUntil([&] { return receiver.relays() == 1; }));
+}
+
 TEST(RelayAddress, ThatIsNoneOrNotLoopbackWithoutTlsIsRefusedByName) {
   for (const std::string address : {"replicas", "replicas:0", "a:b:1", "replicas.example:7443"}) {
     IntakeOptions options;

@@ -1,0 +1,88 @@
+{{/* Names, labels, images. */}}
+
+{{- define "apim-failover-agent.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* At most 40 characters: names that are made of it stay within 63. */}}
+{{- define "apim-failover-agent.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "apim-failover-agent.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "apim-failover-agent.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "apim-failover-agent.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Never a version in here: selectors cannot be changed. */}}
+{{- define "apim-failover-agent.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "apim-failover-agent.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{- define "apim-failover-agent.commonLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: apim-failover
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "apim-failover-agent.labels" -}}
+{{ include "apim-failover-agent.selectorLabels" . }}
+{{ include "apim-failover-agent.commonLabels" . }}
+{{- end -}}
+
+{{/* Metadata of an object: list of root, suffix of the name, annotations, labels, namespace. */}}
+{{- define "apim-failover-agent.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "apim-failover-agent.fullname" $root }}{{ index . 1 }}
+namespace: {{ default (include "apim-failover-agent.namespace" $root) (index . 4) }}
+labels:
+  {{- include "apim-failover-agent.labels" $root | nindent 2 }}
+  {{- with index . 3 }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge dict (index . 2) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* List of root and an image's values. */}}
+{{- define "apim-failover-agent.image" -}}
+{{- $root := index . 0 -}}{{- $image := index . 1 -}}
+{{- $registry := default $image.registry $root.Values.global.imageRegistry -}}
+{{- if $registry }}{{ $registry }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default $root.Chart.AppVersion $image.tag }}{{ end -}}
+{{- end -}}
+
+{{- define "apim-failover-agent.tlsSecret" -}}
+{{- if eq .Values.tls.mode "existingSecret" }}{{ .Values.tls.existingSecret }}{{ else }}{{ include "apim-failover-agent.fullname" . }}-tls{{ end -}}
+{{- end -}}
+
+{{- define "apim-failover-agent.pullSecrets" -}}
+{{- with .Values.global.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, runs every test, and says how long each part took and what was skipped and why.
-#   tests/run.sh [--sanitizers]     also the unit and component tests under ASan and UBSan, the component tests under
-#                                   TSan, and clang-tidy on changed files: about half an hour more on 2 cores
+#   tests/run.sh [--all]     --all: also what would make the run longer than 45 minutes on a slow machine (without it,
+#                            sanitizers and clang-tidy are begun only while there is time for them)
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tests/setup.sh
@@ -9,12 +9,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tests/build.sh
 . "$root/tests/build.sh"
 
-sanitizers=
+all=
 case ${1:-} in
-  --sanitizers) sanitizers=1 ;;
+  --all) all=1 ;;
   '') ;;
   --help | -h) sed -n '2,4s/^# *//p' "$0"; exit 0 ;;
-  *) echo "run.sh: found \"$1\"; allowed: --sanitizers" >&2; exit 2 ;;
+  *) echo "run.sh: found \"$1\"; allowed: --all" >&2; exit 2 ;;
 esac
 
 parts=()
@@ -32,6 +32,27 @@ part() {  # NAME COMMAND...
   parts+=("$(printf '%-28s %5.1f min  %s' "$name" "$(awk "BEGIN{print ($SECONDS-$begun)/60}")" "$([ "$status" = 0 ] && echo ok || echo FAILED)")")
   [ "$status" = 0 ] || failed+=("$name")
   return 0
+}
+
+# MINUTES NAME COMMAND...: a part that is begun only in the first MINUTES of the run.
+part_within() {
+  local minutes=$1
+  shift
+  if [ -n "$all" ] || [ $SECONDS -lt $((minutes * 60)) ]; then
+    part "$@"
+  else
+    skipped+=("$1: no time left before minute $minutes (--all runs it)")
+  fi
+}
+
+# A script that tests by itself: its lines "skipped: …" and "passed N" are counted.
+script() {
+  local log=$root/build/$(basename "$(dirname "$1")").log status=0 line
+  "$@" >"$log" 2>&1 || status=$?
+  [ "$status" = 0 ] && tail -n 3 "$log" || tail -n 60 "$log"
+  while read -r line; do skipped+=("$line"); done < <(sed -n 's/^skipped: //p' "$log")
+  passed_tests=$((passed_tests + $(sed -n 's/^passed \([0-9]*\)$/\1/p' "$log" | tail -n 1 | grep . || echo 0)))
+  return "$status"
 }
 
 tests_of() {  # PRESET LABEL [REGEX]: the ctest label of a build; counts its tests
@@ -56,6 +77,16 @@ lint() {
   mapfile -t files < <(cd "$root" && find common controller agent tests \( -name '*.cc' -o -name '*.h' \) -not -path '*/node_modules/*' | sort)
   (cd "$root" && clang-format --dry-run --Werror "${files[@]}" 2>&1 | grep -E 'error' | cut -d: -f1 | sort | uniq -c) && status=1
   (cd "$root" && bash -n tests/*.sh .ci/run) || status=1
+  return $status
+}
+
+sanitized() {  # PRESET LABEL...: builds the tests of these labels under sanitizers, and runs them
+  local preset=$1 label status=0
+  shift
+  build "$preset" "${@/#/tests_}" || return 1
+  for label in "$@"; do
+    TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1" tests_of "$preset" "$label" || status=1
+  done
   return $status
 }
 
@@ -91,17 +122,11 @@ if [ ${#failed[@]} = 0 ]; then
   part "lint" lint
   for label in unit sim component e2e; do part "$label" tests_of dev "$label"; done
   part "demo" "$root/tests/demo.sh" --once
-  [ -n "$sanitizers" ] || skipped+=("sanitizers and clang-tidy: not asked for (--sanitizers)")
-  if [ -n "$sanitizers" ]; then
-    part "build asan" build asan tests_unit tests_component
-    part "asan unit" tests_of asan unit
-    part "asan component" tests_of asan component
-    part "build tsan" build tsan tests_component
-    export TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1"
-    part "tsan component" tests_of tsan component
-    unset TSAN_OPTIONS
-    part "clang-tidy" tidy
-  fi
+  part "chart" script "$root/tests/chart/run.sh"
+  part "image" script "$root/tests/image/run.sh" "$root/build/dev/bin"
+  part_within 24 "asan" sanitized asan unit component
+  part_within 32 "tsan" sanitized tsan component
+  part_within 40 "clang-tidy" tidy
 fi
 
 echo

@@ -59,8 +59,8 @@ std::vector<FamilySpec> ProcessSpecs() {
       {kMailboxRefused, "apim_failover_mailbox_refused_total", kCounter, None(),
        "Messages of agents turned away because the mailbox was full."},
       {kAgentResults, "apim_failover_agent_results_total", kCounter, With(ProbeRegion(), "result"),
-       "Probe results taken from the agents of a region, live (accepted) or after a reconnect "
-       "(replayed)."},
+       "Probe results taken from the agents of a region, live (accepted), after a reconnect "
+       "(replayed), or by another replica (relayed)."},
       {kAgentRefused, "apim_failover_agent_refused_total", kCounter, With(ProbeRegion(), "reason"),
        "Results, messages and streams of agents that were refused. An empty region: no identity "
        "could be told."},

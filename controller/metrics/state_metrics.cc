@@ -31,6 +31,7 @@ constexpr const char* kRefusals[] = {"age",           "certificate_expired",
                                      "instances",     "mailbox_full",
                                      "message_kind",  "message_results",
                                      "message_size",  "other_definition",
+                                     "rate",          "relays",
                                      "replay_length", "sequence",
                                      "stage",         "streams",
                                      "text",          "unknown_target"};
@@ -68,8 +69,8 @@ void AddAgentCounters(const Snapshot& snapshot, const std::set<std::string>& reg
   std::map<std::pair<std::string, std::string>, double> results, refused;
   std::map<std::string, double> slowed, superseded;
   for (const std::string& region : regions) {
-    results[{region, "accepted"}] = results[{region, "replayed"}] = slowed[region] =
-        superseded[region] = 0;
+    results[{region, "accepted"}] = results[{region, "replayed"}] = results[{region, "relayed"}] =
+        slowed[region] = superseded[region] = 0;
     for (const char* reason : kRefusals) refused[{region, reason}] = 0;
   }
   for (const AgentCounter& counter : snapshot.agent_counters) {

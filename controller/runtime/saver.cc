@@ -157,7 +157,7 @@ absl::StatusOr<v1::GroupRecord> Saver::Raise(
   }
 }
 
-void Saver::Write(const std::string& group, Pending pending) {
+void Saver::Write(const std::string& group, const Pending& pending) {
   std::vector<std::string> stages = StagesOf(*pending.record), reached;
   const std::vector<std::string>& before = stages_[group];
   for (const std::string& stage : stages) {
@@ -187,7 +187,7 @@ void Saver::Write(const std::string& group, Pending pending) {
     MutexLock lock(mutex_);
     if (lives_[group] != pending.life)
       return;  // it is being loaded again: this record is nobody's any more
-    pending_.try_emplace(group, std::move(pending));
+    pending_.try_emplace(group, pending);
     retry_[group] = clock_.Steady() + kRetry;
   }
   events_.failed(group, status);

@@ -71,7 +71,7 @@ class Saver {
   absl::StatusOr<v1::GroupRecord> Raise(
       const std::string& group, const v1::GroupRecord& fresh,
       const std::function<std::string(const v1::GroupRecord&)>& problem);
-  void Write(const std::string& group, Pending pending);
+  void Write(const std::string& group, const Pending& pending);
 
   store::Store& store_;
   Clock& clock_;

@@ -58,9 +58,11 @@ class Table {
     bool right = false;
   };
   struct Cell {
+    // Not explicit: a row is written as its texts.
+    // NOLINTNEXTLINE(google-explicit-constructor)
     Cell(std::string text_in, Tone tone_in = Tone::kPlain)
-        : text(std::move(text_in)), tone(tone_in) {}  // NOLINT
-    Cell(const char* text_in) : text(text_in) {}      // NOLINT
+        : text(std::move(text_in)), tone(tone_in) {}
+    Cell(const char* text_in) : text(text_in) {}  // NOLINT(google-explicit-constructor)
     std::string text;
     Tone tone = Tone::kPlain;
   };
@@ -68,7 +70,7 @@ class Table {
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   void Row(std::vector<Cell> cells) { rows_.push_back({std::move(cells), ""}); }
   // Lines of their own below the last row, already drawn.
-  void Below(std::string lines) { rows_.back().below += lines; }
+  void Below(const std::string& lines) { rows_.back().below += lines; }
   bool empty() const { return rows_.empty(); }
   std::string Draw(const View& view, int indent) const;
 

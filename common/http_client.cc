@@ -28,6 +28,8 @@ struct SlistDeleter {
 struct Exchange {
   const HttpRequest* request = nullptr;
   std::stop_token stop;
+  const std::function<absl::Status()>* may_send = nullptr;  // null: always
+  absl::Status refused;                                     // by may_send
   HttpResponse response;
   size_t header_bytes = 0;
   int attempts = 0;  // times that a connection was ready and the request about to be written
@@ -48,6 +50,8 @@ int OnConnected(void* data, char*, char*, int, int) {
     exchange.sent_twice = true;
     return CURL_PREREQFUNC_ABORT;
   }
+  if (exchange.may_send != nullptr) exchange.refused = (*exchange.may_send)();
+  if (!exchange.refused.ok()) return CURL_PREREQFUNC_ABORT;
   ++exchange.attempts;
   return CURL_PREREQFUNC_OK;
 }
@@ -169,6 +173,11 @@ class CurlHttpClient final : public HttpClient {
     Exchange exchange;
     exchange.request = &request;
     exchange.stop = options_.stop;
+    if (options_.may_send) {
+      exchange.may_send = &options_.may_send;
+      if (absl::Status refused = options_.may_send(); !refused.ok())
+        return {std::nullopt, refused, false};
+    }
     char error[CURL_ERROR_SIZE] = "";
     const auto headers = HeaderList(request);
     Prepare(request, exchange, headers.get(), error);
@@ -180,6 +189,8 @@ class CurlHttpClient final : public HttpClient {
       curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
       exchange.response.status = static_cast<int>(status);
       answer.response = std::move(exchange.response);
+    } else if (!exchange.refused.ok()) {
+      answer.error = exchange.refused;
     } else {
       answer.error =
           absl::Status(CodeOf(result, exchange), Describe(request, Cause(result, exchange, error)));

@@ -1,6 +1,7 @@
 #ifndef COMMON_HTTP_CLIENT_H_
 #define COMMON_HTTP_CLIENT_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -55,6 +56,9 @@ struct CurlHttpClientOptions {
   std::string ca_file;     // PEM; empty = the system's store
   std::string user_agent;  // "apim-failover/VERSION" when empty
   std::stop_token stop;    // aborts a call in progress within 100 ms
+  // Asked before connecting, and again when the connection stands, just before the request's first
+  // byte: an error is the call's, with nothing sent. Null: always.
+  std::function<absl::Status()> may_send = nullptr;
 };
 // Keeps connections alive between calls.
 std::unique_ptr<HttpClient> NewCurlHttpClient(CurlHttpClientOptions options);

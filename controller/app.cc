@@ -53,9 +53,9 @@ bool SameAzure(const azure::AzureOptions& a, const azure::AzureOptions& b) {
   return a.auth == b.auth && a.tenant_id == b.tenant_id && a.client_id == b.client_id &&
          a.client_secret_file == b.client_secret_file &&
          a.federated_token_file == b.federated_token_file && a.imds_endpoint == b.imds_endpoint &&
-         a.arm_endpoint == b.arm_endpoint &&
-         a.authority_endpoint == b.authority_endpoint && a.arm_scope == b.arm_scope &&
-         a.blob_endpoint == b.blob_endpoint && a.api_version == b.api_version &&
+         a.arm_endpoint == b.arm_endpoint && a.authority_endpoint == b.authority_endpoint &&
+         a.arm_scope == b.arm_scope && a.blob_endpoint == b.blob_endpoint &&
+         a.api_version == b.api_version &&
          a.traffic_manager_api_version == b.traffic_manager_api_version && a.ca_file == b.ca_file;
 }
 
@@ -167,8 +167,13 @@ std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& setting
   options.clock = &RealClock();
   options.identity = std::move(identity);
   options.metrics = &metrics;
-  options.make_http = [ca_file = settings.runtime.azure.ca_file](std::stop_token stop) {
-    return NewCurlHttpClient({ca_file, "", std::move(stop)});
+  // Azure's logs then tell the replicas apart.
+  const std::string user_agent =
+      replica == nullptr ? ""
+                         : absl::StrCat("apim-failover/" FAILOVER_VERSION " (", PodName(), ")");
+  options.make_http = [ca_file = settings.runtime.azure.ca_file, user_agent](
+                          std::stop_token stop, std::function<absl::Status()> may_send) {
+    return NewCurlHttpClient({ca_file, user_agent, std::move(stop), std::move(may_send)});
   };
   if (replica != nullptr) {
     options.election = replica->Election();

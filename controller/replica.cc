@@ -16,14 +16,6 @@
 namespace failover {
 namespace {
 
-// The pod's name by the downward API; elsewhere the host's.
-std::string PodName() {
-  const char* const pod = std::getenv("POD_NAME");
-  if (pod != nullptr && *pod != '\0') return pod;
-  char host[256] = {};
-  return gethostname(host, sizeof(host) - 1) == 0 ? host : "controller";
-}
-
 // What the configuration leaves open is what a pod finds.
 absl::StatusOr<kubernetes::ApiServer> Complete(kubernetes::ApiServer server) {
   if (!server.url.empty()) return server;
@@ -45,6 +37,13 @@ std::string Reason(absl::string_view kind) {
 }
 
 }  // namespace
+
+std::string PodName() {
+  const char* const pod = std::getenv("POD_NAME");
+  if (pod != nullptr && *pod != '\0') return pod;
+  char host[256] = {};
+  return gethostname(host, sizeof(host) - 1) == 0 ? host : "controller";
+}
 
 absl::StatusOr<std::unique_ptr<Replica>> Replica::Create(const KubernetesSettings& settings) {
   KubernetesSettings complete = settings;

@@ -18,6 +18,9 @@
 
 namespace failover {
 
+// The pod's name by the downward API (POD_NAME); elsewhere the host's.
+std::string PodName();
+
 // This process as one of several replicas on Kubernetes: its part in the election, the store that
 // only a leader writes to, and the events it leaves in the cluster. Thread-safe.
 class Replica {

@@ -25,7 +25,8 @@ int PriorityOf(const core::Command& command) {
   if (core::HoldsAny<core::ReadTraffic, core::PollOperation, core::StartRestore, core::WriteFence>(
           command))
     return 1;
-  return core::HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(command)
+  return core::HoldsAny<core::ReadFingerprint, core::InspectOperation, core::CheckSwitchPath>(
+             command)
              ? Lane::kLong
              : 2;
 }

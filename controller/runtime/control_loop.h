@@ -36,8 +36,11 @@ struct ControlLoopOptions {
   store::Store* store = nullptr;
   Clock* clock = nullptr;
   std::string identity;  // of this controller, for the status
-  // One client per lane thread.
-  std::function<std::unique_ptr<HttpClient>(std::stop_token)> make_http;
+  // One client per lane thread; each request asks `may_send` just before it leaves
+  // (CurlHttpClientOptions).
+  std::function<std::unique_ptr<HttpClient>(std::stop_token,
+                                            std::function<absl::Status()> may_send)>
+      make_http;
   // Told about calls, writes and steps; may be null. Set before Start.
   metrics::Metrics* metrics = nullptr;
   // Without: this process leads from Start to Stop.

@@ -22,8 +22,8 @@ void WriteNote(const std::string& group, const core::Note& note) {
 
 bool IsHeld(const core::Command& command) {
   if (const auto* reply = std::get_if<core::Reply>(&command)) return reply->ok;
-  return core::HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation, core::WriteManifest,
-                  core::WriteFence, core::SetEndpoint>(command);
+  return core::HoldsAny<core::StartBackup, core::StartRestore, core::PollOperation,
+                        core::WriteManifest, core::WriteFence, core::SetEndpoint>(command);
 }
 
 bool GroupRunner::Quiet() const {

@@ -15,36 +15,24 @@ constexpr absl::Duration kWarm = absl::Seconds(20);
 constexpr absl::Duration kLook = absl::Seconds(5);
 constexpr absl::Duration kStopWait = absl::Seconds(5);
 
-// Sends only what belongs to a term that still is: asked just before each request leaves.
-class LeaderHttp : public HttpClient {
- public:
-  LeaderHttp(std::unique_ptr<HttpClient> inner, const Election& election, uint64_t term)
-      : inner_(std::move(inner)), election_(election), term_(term) {}
-
-  HttpResult Send(const HttpRequest& request) override {
-    if (election_.may_act(term_)) return inner_->Send(request);
-    return {
-        std::nullopt,
-        absl::CancelledError("not sent: this replica's term as the leader is not sure any more"),
-        false};
-  }
-
- private:
-  const std::unique_ptr<HttpClient> inner_;
-  const Election& election_;
-  const uint64_t term_;
-};
-
 }  // namespace
 
 void Loop::BeginTerm(uint64_t lease_term) {
   if (Leads()) EndTerm(lease_term_, "a new term began");
   lease_term_ = lease_term;
   const auto make_worker = [this, lease_term](std::stop_token stop) {
-    std::unique_ptr<HttpClient> http = options_.make_http(stop);
-    if (options_.election.has_value())
-      http = std::make_unique<LeaderHttp>(std::move(http), *options_.election, lease_term);
-    return std::make_unique<azure::Worker>(azure_, std::move(http), stop);
+    // What belongs to a term leaves only while that term is sure.
+    std::function<absl::Status()> may_send;
+    if (options_.election.has_value()) {
+      may_send = [this, lease_term] {
+        return options_.election->may_act(lease_term)
+                   ? absl::OkStatus()
+                   : absl::CancelledError(
+                         "not sent: this replica's term as the leader is not sure any more");
+      };
+    }
+    return std::make_unique<azure::Worker>(azure_, options_.make_http(stop, std::move(may_send)),
+                                           stop);
   };
   traffic_lane_ = std::make_unique<Lane>(1, make_worker, kWarm);
   work_lane_ = std::make_unique<Lane>(kWorkThreads, make_worker, absl::InfiniteDuration());

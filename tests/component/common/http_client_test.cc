@@ -62,6 +62,35 @@ class Recorder {
   TcpPeer peer_;
 };
 
+TEST(HttpClientTest, ARequestThatMayNotBeSentIsNotEvenConnectedFor) {
+  Recorder server;
+  const auto client =
+      NewCurlHttpClient({.ca_file = "", .user_agent = "", .stop = {}, .may_send = [] {
+                           return absl::CancelledError("the term is over");
+                         }});
+  const HttpResult result = client->Send(Get(server.Url("/")));
+  EXPECT_EQ(result.error, absl::CancelledError("the term is over"));
+  EXPECT_FALSE(result.maybe_sent);
+  EXPECT_EQ(server.connections(), 0);
+}
+
+TEST(HttpClientTest, ARequestThatMayNotBeSentAnyMoreWhenTheConnectionStandsLeavesNothing) {
+  Recorder server;
+  int asked = 0;
+  const auto client = NewCurlHttpClient(
+      {.ca_file = "", .user_agent = "", .stop = {}, .may_send = [&asked] {
+         return ++asked == 1 ? absl::OkStatus() : absl::CancelledError("the term is over");
+       }});
+  HttpRequest request = Get(server.Url("/"));
+  request.method = "POST";
+  request.body = "{}";
+  const HttpResult result = client->Send(request);
+  EXPECT_EQ(result.error, absl::CancelledError("the term is over"));
+  EXPECT_FALSE(result.maybe_sent);
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(server.last(), "");
+}
+
 TEST(HttpClientTest, TheRequestIsSentVerbatim) {
   Recorder server;
   HttpRequest request = Get(server.Url("/a/../b//c?t=638=&c=MII%2b=="));

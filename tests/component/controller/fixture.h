@@ -129,8 +129,9 @@ class RuntimeTest : public ::testing::Test {
     options.clock = &RealClock();
     options.identity = "test";
     options.election = election_;
-    options.make_http = [ca_file = settings.runtime.azure.ca_file](std::stop_token stop) {
-      return NewCurlHttpClient({ca_file, "", std::move(stop)});
+    options.make_http = [ca_file = settings.runtime.azure.ca_file](
+                            std::stop_token stop, std::function<absl::Status()> may_send) {
+      return NewCurlHttpClient({ca_file, "", std::move(stop), std::move(may_send)});
     };
     loop_ = ControlLoop::Create(std::move(options));
     intake::IntakeOptions intake;

@@ -112,8 +112,8 @@ def proto_schemas(text):
     # `address`, or an object with the header's name.
     schemas["ServedBySpec"] = {"anyOf": [{"const": "address"}, schemas["ServedBySpec"]]}
     schemas["ControllerConfig"]["properties"]["failoverGroups"] = {
-        "type": "object", "propertyNames": {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
-        "additionalProperties": {"$ref": "#/definitions/GroupSpec"}}
+        "type": "object", "additionalProperties": False,
+        "patternProperties": {"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": {"$ref": "#/definitions/GroupSpec"}}}
     return schemas
 
 

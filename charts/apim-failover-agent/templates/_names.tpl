@@ -37,19 +37,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: agent
 {{- end -}}
 
-{{- define "apim-failover-agent.commonLabels" -}}
+{{- define "apim-failover-agent.otherLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: apim-failover
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
+{{/* Labels of an object; those of the values cannot replace ours. List of root, further labels. */}}
 {{- define "apim-failover-agent.labels" -}}
-{{ include "apim-failover-agent.selectorLabels" . }}
-{{ include "apim-failover-agent.commonLabels" . }}
+{{- $root := index . 0 -}}
+{{- toYaml (merge (include "apim-failover-agent.selectorLabels" $root | fromYaml) (include "apim-failover-agent.otherLabels" $root | fromYaml) (index . 1) $root.Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Labels of a pod: no version of the chart, which would restart it. List of root, component, further labels. */}}
+{{- define "apim-failover-agent.podLabels" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict "app.kubernetes.io/component" (index . 1) "app.kubernetes.io/part-of" "apim-failover" -}}
+{{- toYaml (merge $own (include "apim-failover-agent.selectorLabels" $root | fromYaml) (index . 2) $root.Values.podLabels $root.Values.commonLabels) -}}
 {{- end -}}
 
 {{/* Metadata of an object: list of root, suffix of the name, annotations, labels, namespace. */}}
@@ -58,10 +63,7 @@ app.kubernetes.io/part-of: apim-failover
 name: {{ include "apim-failover-agent.fullname" $root }}{{ index . 1 }}
 namespace: {{ default (include "apim-failover-agent.namespace" $root) (index . 4) }}
 labels:
-  {{- include "apim-failover-agent.labels" $root | nindent 2 }}
-  {{- with index . 3 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "apim-failover-agent.labels" (list $root (index . 3)) | nindent 2 }}
 {{- with merge dict (index . 2) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -81,7 +83,7 @@ annotations:
 {{- end -}}
 
 {{- define "apim-failover-agent.pullSecrets" -}}
-{{- with .Values.global.imagePullSecrets }}
+{{- with .Values.global.imagePullSecrets -}}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -37,19 +37,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: controller
 {{- end -}}
 
-{{- define "apim-failover.commonLabels" -}}
+{{- define "apim-failover.otherLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: apim-failover
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
+{{/* Labels of an object; those of the values cannot replace ours. List of root, further labels. */}}
 {{- define "apim-failover.labels" -}}
-{{ include "apim-failover.selectorLabels" . }}
-{{ include "apim-failover.commonLabels" . }}
+{{- $root := index . 0 -}}
+{{- toYaml (merge (include "apim-failover.selectorLabels" $root | fromYaml) (include "apim-failover.otherLabels" $root | fromYaml) (index . 1) $root.Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Labels of a pod: no version of the chart, which would restart it. List of root, component, further labels. */}}
+{{- define "apim-failover.podLabels" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict "app.kubernetes.io/component" (index . 1) "app.kubernetes.io/part-of" "apim-failover" -}}
+{{- toYaml (merge $own (include "apim-failover.selectorLabels" $root | fromYaml) (index . 2) $root.Values.podLabels $root.Values.commonLabels) -}}
 {{- end -}}
 
 {{/* Metadata of an object: list of root, suffix of the name, annotations, labels, namespace. */}}
@@ -58,10 +63,7 @@ app.kubernetes.io/part-of: apim-failover
 name: {{ include "apim-failover.fullname" $root }}{{ index . 1 }}
 namespace: {{ default (include "apim-failover.namespace" $root) (index . 4) }}
 labels:
-  {{- include "apim-failover.labels" $root | nindent 2 }}
-  {{- with index . 3 }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "apim-failover.labels" (list $root (index . 3)) | nindent 2 }}
 {{- with merge dict (index . 2) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}

@@ -1,7 +1,7 @@
 {{/* What the controller's pod and the test's pod share. */}}
 
 {{- define "apim-failover.pullSecrets" -}}
-{{- with .Values.global.imagePullSecrets }}
+{{- with .Values.global.imagePullSecrets -}}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}

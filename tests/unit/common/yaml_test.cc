@@ -114,13 +114,14 @@ TEST(YamlTest, EachFaultIsToldWithPlaceValueAndWhatIsAllowed) {
        "allowed: cloud, auth, "
        "tenantId, clientId, clientSecretFile, armEndpoint, authorityEndpoint, armScope, "
        "blobEndpoint, apiVersion, "
-       "trafficManagerApiVersion, caFile"},
+       "trafficManagerApiVersion, caFile, federatedTokenFile, imdsEndpoint"},
       {"failoverGroups:\n- failover:\n    min_down_duration: 1s\n",
        "f.yaml:3: failoverGroups[0].failover.min_down_duration: found unknown key "
        "\"min_down_duration\" (did you mean "
        "\"minDownDuration\"?); allowed: minDownDuration, cooldown, maxPerDay, maxDataLoss, "
        "onDrift"},
-      {"store: {zzz: 1}\n", "f.yaml:1: store.zzz: found unknown key \"zzz\"; allowed: directory"},
+      {"store: {zzz: 1}\n",
+       "f.yaml:1: store.zzz: found unknown key \"zzz\"; allowed: directory, kubernetes"},
       {"store:\n  directory: a\n  directory: b\n",
        "f.yaml:3: store.directory: found duplicate key \"directory\", first on line 2; allowed: "
        "each key once"},
@@ -128,12 +129,15 @@ TEST(YamlTest, EachFaultIsToldWithPlaceValueAndWhatIsAllowed) {
        "f.yaml:4: failoverGroups[0].probes[0].http.headers.a: found duplicate key \"a\", first on "
        "line 4; allowed: each "
        "key once"},
-      {"store:\n", "f.yaml:1: store: found nothing; allowed: a section with the keys directory"},
+      {"store:\n",
+       "f.yaml:1: store: found nothing; allowed: a section with the keys directory, kubernetes"},
       {"store:\n  directory: ~\n", "f.yaml:2: store.directory: found nothing; allowed: text"},
       {"store:\n  directory: null\n", "f.yaml:2: store.directory: found nothing; allowed: text"},
       {"store: /var/lib\n",
-       "f.yaml:1: store: found \"/var/lib\"; allowed: a section with the keys directory"},
-      {"store: [a]\n", "f.yaml:1: store: found a list; allowed: a section with the keys directory"},
+       "f.yaml:1: store: found \"/var/lib\"; allowed: a section with the keys directory, "
+       "kubernetes"},
+      {"store: [a]\n",
+       "f.yaml:1: store: found a list; allowed: a section with the keys directory, kubernetes"},
       {"store:\n  directory: [a]\n", "f.yaml:2: store.directory: found a list; allowed: text"},
       {"store:\n  directory:\n    a: b\n",
        "f.yaml:2: store.directory: found a section; allowed: text"},
@@ -190,7 +194,8 @@ TEST(YamlTest, EachFaultIsToldWithPlaceValueAndWhatIsAllowed) {
       {"- a\n",
        "f.yaml:1: found a list; allowed: a section with the keys controllerRegion, failoverGroups, "
        "timing, azure, tls, "
-       "agentAddress, operatorAddress, metricsAddress, store"},
+       "agentAddress, operatorAddress, metricsAddress, store, leaderElection, kubernetes, "
+       "replicasAddress"},
       {"store: &x {directory: a}\n", "f.yaml:1: found an anchor (&); allowed: values written out"},
       {"store: {directory: &x a}\n", "f.yaml:1: found an anchor (&); allowed: values written out"},
       {"store:\n  <<: {directory: a}\n",

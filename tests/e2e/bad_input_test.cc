@@ -6,7 +6,6 @@
 #include "absl/strings/str_replace.h"
 #include "apim_failover/v1/agent.grpc.pb.h"
 #include "common/tls.h"
-#include "google/protobuf/util/json_util.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -27,37 +26,6 @@ CommandResult RunController(const System& system) {
       {Binary("failover-controller"), "--config", system.dir().File("controller.yaml")},
       {{"TMPDIR", system.dir().path()}});
 }
-
-v1::GetStatusResponse WholeStatus(System& system) {
-  v1::GetStatusResponse response;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(
-      system.Ctl({"-o", "json", "status"}).out, &response);
-  return parsed.ok() ? response : v1::GetStatusResponse();
-}
-
-// The notice of a group that is not worked on; empty when it is.
-std::string NotWorkedOn(System& system, const std::string& group) {
-  const v1::GetStatusResponse whole = WholeStatus(system);
-  for (const v1::GroupStatus& status : whole.groups()) {
-    if (status.name() != group) continue;
-    for (const std::string& notice : status.notices()) {
-      if (absl::StartsWith(notice, "not worked on: ")) return notice;
-    }
-    return "";
-  }
-  return "no status";
-}
-
-// A group of two services that Azure does not have: enough to be loaded and shown.
-constexpr char kOtherGroup[] = R"(- name: billing-api
-  mode: observe
-  services:
-  - {name: bill-weu, region: westeurope, resourceId: /subscriptions/00000000-0000-4000-8000-00000000abcd/resourceGroups/contoso-apis/providers/Microsoft.ApiManagement/service/bill-weu, gatewayUrl: "https://bill-weu.azure-api.net"}
-  - {name: bill-neu, region: northeurope, resourceId: /subscriptions/00000000-0000-4000-8000-00000000abcd/resourceGroups/contoso-apis/providers/Microsoft.ApiManagement/service/bill-neu, gatewayUrl: "https://bill-neu.azure-api.net"}
-  probes:
-  - {name: status, http: {path: /status}, interval: 500ms, timeout: 500ms}
-  probeRegions: [westeurope, northeurope, uksouth]
-)";
 
 TEST(BadState, ADamagedOrNewerStateFileIsRefusedAndKeptWhileOtherGroupsGoOn) {
   SystemOptions options;
@@ -299,7 +267,7 @@ TEST(BadConfiguration, ABadReloadLeavesTheOldOneInForceAndIsVisible) {
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
   ASSERT_TRUE(system.Ready());
   const std::string good = system.dir().Read("controller.yaml");
-  const auto error = [&] { return WholeStatus(system).config_error(); };
+  const auto error = [&] { return StatusAt(system, system.Address("operator")).config_error(); };
   const char successful[] = "apim_failover_config_last_reload_successful";
   EXPECT_EQ(system.Metric(successful), 1);
   const struct {

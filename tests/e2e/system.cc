@@ -37,8 +37,23 @@ Json ReadJson(const std::string& file) {
   return Json::parse(in, nullptr, false);
 }
 
-// A port nobody listens on, outside the range from which the kernel gives ports to connections:
-// nobody gets it by chance while the controller that had it is dead.
+std::string Scope(const Json& world) {
+  return absl::StrCat("/subscriptions/", world["subscription"].get<std::string>(),
+                      "/resourceGroups/", world["resourceGroup"].get<std::string>(), "/providers/");
+}
+
+}  // namespace
+
+const char kOtherGroup[] = R"(- name: billing-api
+  mode: observe
+  services:
+  - {name: bill-weu, region: westeurope, resourceId: /subscriptions/00000000-0000-4000-8000-00000000abcd/resourceGroups/contoso-apis/providers/Microsoft.ApiManagement/service/bill-weu, gatewayUrl: "https://bill-weu.azure-api.net"}
+  - {name: bill-neu, region: northeurope, resourceId: /subscriptions/00000000-0000-4000-8000-00000000abcd/resourceGroups/contoso-apis/providers/Microsoft.ApiManagement/service/bill-neu, gatewayUrl: "https://bill-neu.azure-api.net"}
+  probes:
+  - {name: status, http: {path: /status}, interval: 500ms, timeout: 500ms}
+  probeRegions: [westeurope, northeurope, uksouth]
+)";
+
 int FreePort() {
   std::random_device random;
   for (;;) {
@@ -53,13 +68,6 @@ int FreePort() {
     if (free) return port;
   }
 }
-
-std::string Scope(const Json& world) {
-  return absl::StrCat("/subscriptions/", world["subscription"].get<std::string>(),
-                      "/resourceGroups/", world["resourceGroup"].get<std::string>(), "/providers/");
-}
-
-}  // namespace
 
 System::System(SystemOptions chosen) : options(std::move(chosen)) {
   Json world = ReadJson(absl::StrCat(FAILOVER_TESTDATA, "/worlds/", options.world));
@@ -174,13 +182,16 @@ void System::StartController(const std::map<std::string, std::string>& more) {
 
 void System::WriteAgentConfig(const std::string& region, const std::string& source,
                               const std::string& certificate) {
-  dir_.Write(
-      absl::StrCat("agent-", region, ".yaml"),
-      absl::StrCat("probeRegion: ", region, "\ncontrollers: [\"", Address("agent"),
-                   "\"]\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
-                   ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
-                   "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ", source,
-                   "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
+  dir_.Write(absl::StrCat("agent-", region, ".yaml"),
+             absl::StrCat("probeRegion: ", region, "\n", ControllersOfAgents(),
+                          "\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
+                          ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
+                          "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ",
+                          source, "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
+}
+
+std::string System::ControllersOfAgents() const {
+  return absl::StrCat("controllers: [\"", Address("agent"), "\"]");
 }
 
 void System::StartAgents() {
@@ -199,16 +210,25 @@ void System::StartAll(const std::map<std::string, std::string>& controller_envir
   if (::testing::Test::HasFatalFailure()) return;
   StartController(controller_environment);
   ASSERT_TRUE(Eventually(absl::Seconds(20), [this] {
-    return !dir_.Read("addresses.json").empty();
+    return !Page(Address("metrics"), "/livez").empty();
   })) << ControllerLog();
   StartAgents();
 }
 
 CommandResult System::Ctl(const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {
-      Binary("failoverctl"),       "--controller", Address("operator"),       "--tls-cert",
-      dir_.File("operator.crt"),   "--tls-key",    dir_.File("operator.key"), "--tls-ca",
-      dir_.File("operator-ca.crt")};
+  return CtlAt(Address("operator"), arguments);
+}
+
+CommandResult System::CtlAt(const std::string& address, const std::vector<std::string>& arguments) {
+  std::vector<std::string> command = {Binary("failoverctl"),
+                                      "--controller",
+                                      address,
+                                      "--tls-cert",
+                                      dir_.File("operator.crt"),
+                                      "--tls-key",
+                                      dir_.File("operator.key"),
+                                      "--tls-ca",
+                                      dir_.File("operator-ca.crt")};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return RunCommand(command);
 }
@@ -280,13 +300,40 @@ int System::Effects(const std::string& operation, const std::string& service) {
   return count;
 }
 
-double System::Metric(const std::string& series) {
+double System::Metric(const std::string& series) { return MetricAt(Address("metrics"), series); }
+
+v1::GetStatusResponse StatusAt(System& system, const std::string& address) {
+  v1::GetStatusResponse response;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(
+      system.CtlAt(address, {"-o", "json", "status"}).out, &response);
+  return parsed.ok() ? response : v1::GetStatusResponse();
+}
+
+std::string NotWorkedOn(System& system, const std::string& group) {
+  const v1::GetStatusResponse whole = StatusAt(system, system.Address("operator"));
+  for (const v1::GroupStatus& status : whole.groups()) {
+    if (status.name() != group) continue;
+    for (const std::string& notice : status.notices()) {
+      if (absl::StartsWith(notice, "not worked on: ")) return notice;
+    }
+    return "";
+  }
+  return "no status";
+}
+
+std::string Page(const std::string& address, const std::string& path) {
+  if (address.empty()) return "";
   const std::unique_ptr<HttpClient> http = NewCurlHttpClient({});
   HttpRequest request;
-  request.url = absl::StrCat("http://", Address("metrics"), "/metrics");
+  request.url = absl::StrCat("http://", address, path);
+  request.timeout = absl::Seconds(5);
   const HttpResult result = http->Send(request);
-  if (!result.response.has_value()) return std::nan("");
-  for (absl::string_view line : absl::StrSplit(result.response->body, '\n')) {
+  return result.response.has_value() && result.response->status == 200 ? result.response->body : "";
+}
+
+double MetricAt(const std::string& address, const std::string& series) {
+  const std::string page = Page(address, "/metrics");
+  for (absl::string_view line : absl::StrSplit(page, '\n')) {
     double value = 0;
     if (absl::StartsWith(line, absl::StrCat(series, " ")) &&
         absl::SimpleAtod(line.substr(series.size() + 1), &value))

@@ -55,6 +55,9 @@ CommandResult RunCommand(const std::vector<std::string>& command,
 
 // True as soon as `condition` holds; false after `timeout`.
 bool Eventually(absl::Duration timeout, const std::function<bool()>& condition);
+// A port nobody listens on, outside the range from which the kernel gives ports to connections:
+// nobody gets it by chance while the process that had it is dead.
+int FreePort();
 
 // How a test differs from the demo's set-up.
 struct SystemOptions {
@@ -81,14 +84,18 @@ struct SystemOptions {
 class System {
  public:
   explicit System(SystemOptions options = {});
+  virtual ~System() = default;
 
   void StartEmulator();
-  void StartController(const std::map<std::string, std::string>& environment = {});
+  virtual void StartController(const std::map<std::string, std::string>& environment = {});
+  // The process that StartController starts at first.
+  virtual Process& First() { return controller; }
   void StartAgents();
   void StartAll(const std::map<std::string, std::string>& controller_environment = {});
 
   // failoverctl with this system's certificates.
   CommandResult Ctl(const std::vector<std::string>& arguments);
+  CommandResult CtlAt(const std::string& address, const std::vector<std::string>& arguments);
   // Of group orders-api; an empty message when the controller does not answer.
   v1::GroupStatus Status();
   // Waits until `holds` is true of the status; the log of the controller is printed when it does
@@ -111,9 +118,9 @@ class System {
   // One line of /metrics of the controller, "name{labels}"; NaN when absent.
   double Metric(const std::string& series);
 
-  std::string ControllerLog() const { return dir_.Read("controller.log"); }
-  std::string Endpoint(const std::string& key) const;   // of endpoints.json
-  std::string Address(const std::string& which) const;  // agent | operator | metrics
+  virtual std::string ControllerLog() const { return dir_.Read("controller.log"); }
+  std::string Endpoint(const std::string& key) const;           // of endpoints.json
+  virtual std::string Address(const std::string& which) const;  // agent | operator | metrics
   const TempDir& dir() const { return dir_; }
   const TestCa& ca() const { return ca_; }
   void WriteControllerConfig(const std::string& mode);
@@ -121,6 +128,8 @@ class System {
   void EditControllerConfig(const std::string& from, const std::string& to);
   void WriteAgentConfig(const std::string& region, const std::string& source,
                         const std::string& certificate);
+  // The line of an agent's file that names its controllers.
+  virtual std::string ControllersOfAgents() const;
 
   Process emulator, controller;
   std::vector<Process> agents;
@@ -133,6 +142,17 @@ class System {
 };
 
 std::string Binary(const std::string& name);
+// What failoverctl at an address says of everything; an empty message when nobody answers.
+v1::GetStatusResponse StatusAt(System& system, const std::string& address);
+// The notice of a group that is not worked on; empty when it is.
+std::string NotWorkedOn(System& system, const std::string& group);
+// A page at an address; empty when nobody answers.
+std::string Page(const std::string& address, const std::string& path);
+// One line of /metrics at an address; NaN when absent.
+double MetricAt(const std::string& address, const std::string& series);
+// YAML of a group billing-api, of two services that Azure does not have: enough to be loaded and
+// shown.
+extern const char kOtherGroup[];
 
 }  // namespace failover::e2e
 

@@ -62,8 +62,31 @@ bool IsMicroTime(const std::string& text) {
   return true;
 }
 
+// What the API server refuses in a new Event (kubernetes.md §2.9).
+std::string ProblemOfEvent(const Place& place, const Json& event) {
+  const auto text = [&event](const char* pointer) {
+    return event.value(Json::json_pointer(pointer), std::string());
+  };
+  if (!IsMicroTime(text("/eventTime"))) return "eventTime: no MicroTime";
+  if (text("/type") != "Normal" && text("/type") != "Warning") return "type: Normal or Warning";
+  for (const char* field : {"/action", "/reason", "/reportingInstance"}) {
+    const size_t size = text(field).size();
+    if (size == 0 || size > 128) return absl::StrCat(field + 1, ": 1 to 128 characters");
+  }
+  if (text("/reportingController").empty()) return "reportingController: must be given";
+  if (text("/note").size() > 1024) return "note: at most 1024 characters";
+  if (text("/regarding/namespace") != place.name_space)
+    return "regarding.namespace: must be that of the event";
+  for (const char* field : {"deprecatedFirstTimestamp", "deprecatedLastTimestamp",
+                            "deprecatedCount", "deprecatedSource"}) {
+    if (event.contains(field)) return absl::StrCat(field, ": must not be set");
+  }
+  return "";
+}
+
 // What is wrong with an object; empty = nothing.
-std::string Problem(const Place& place, const Json& object) {
+std::string Problem(const Place& place, const Json& object, bool fresh) {
+  if (place.resource == "events" && fresh) return ProblemOfEvent(place, object);
   if (place.resource != "leases") return "";
   const Json spec = object.value("spec", Json::object());
   if (spec.contains("leaseDurationSeconds") && spec["leaseDurationSeconds"].get<int64_t>() <= 0) {
@@ -238,7 +261,7 @@ Answer KubernetesStub::State::Carry(const Seen& request) {
   if (request.content_type != (patch ? "application/merge-patch+json" : "application/json")) {
     return Refuse(415, "UnsupportedMediaType", request.content_type);
   }
-  if (const std::string problem = Problem(*place, body); !problem.empty())
+  if (const std::string problem = Problem(*place, body, request.method == "POST"); !problem.empty())
     return Refuse(422, "Invalid", problem);
   if (request.method == "POST" && path.empty()) {
     if (!namespaces.contains(place->name_space)) {

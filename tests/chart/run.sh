@@ -91,27 +91,32 @@ fi
 
 # ---- checks ----
 
-same_twice() {  # HELM CHART FILE
-  "$1" template release "$2" -n space -f "$3" --kube-version 1.30.0 >"$work/a.yaml" && "$1" template release "$2" -n space -f "$3" --kube-version 1.30.0 >"$work/b.yaml" &&
-    cmp "$work/a.yaml" "$work/b.yaml"
+render() { "$1" template release "charts/$2" -n space -f "$3" --kube-version 1.30.0; }  # HELM CHART FILE
+
+# The rendering is kept for kubeconform.
+renders_twice() {  # HELM'S-NAME CHART FILE
+  local at=$work/$1.$2.$(basename "$3")
+  render "${tool[$1]}" "$2" "$3" >"$at" && render "${tool[$1]}" "$2" "$3" | cmp "$at" -
 }
 
-conforms() {  # HELM CHART FILE
+conforms() {  # HELM'S-NAME CHART FILE
   local version
   for version in 1.30.14 1.37.2; do
-    "$1" template release "$2" -n space -f "$3" --kube-version "$version" >"$work/rendered.yaml" || return 1
     "${tool[kubeconform]}" -strict -summary -kubernetes-version "$version" \
       -schema-location 'tests/chart/schemas/{{.NormalizedKubernetesVersion}}/{{.ResourceKind}}{{.KindSuffix}}.json' \
-      -schema-location 'tests/chart/schemas/custom/{{.ResourceKind}}{{.KindSuffix}}.json' "$work/rendered.yaml" || return 1
+      -schema-location 'tests/chart/schemas/custom/{{.ResourceKind}}{{.KindSuffix}}.json' "$work/$1.$2.$(basename "$3")" || return 1
   done
 }
 
-all_of() {  # CHART COMMAND...: with every set of values, {} is its file
-  local chart=$1 file status=0
+all_of() {  # CHART COMMAND...: with every set of values, {} is its file; as many at once as there are processors
+  local chart=$1 file status=0 job jobs=()
   shift
   for file in "charts/$chart"/ci/*.yaml; do
-    "${@//\{\}/$file}" >"$work/one" 2>&1 || { status=1; echo "$file:"; cat "$work/one"; }
+    [ ${#jobs[@]} -lt "$(nproc)" ] || { wait "${jobs[0]}" || status=1; jobs=("${jobs[@]:1}"); }
+    { output=$("${@//\{\}/$file}" 2>&1) || { printf '%s:\n%s\n' "$file" "$output"; exit 1; }; } &
+    jobs+=($!)
   done
+  for job in "${jobs[@]}"; do wait "$job" || status=1; done
   return $status
 }
 
@@ -123,9 +128,9 @@ each_chart() {
       continue
     fi
     check "$chart: $name lint --strict, every set of values" all_of "$chart" "${tool[$name]}" lint --strict --quiet --kube-version 1.37.0 "charts/$chart" -f '{}'
-    check "$chart: $name renders every set of values, twice the same" all_of "$chart" same_twice "${tool[$name]}" "charts/$chart" '{}'
+    check "$chart: $name renders every set of values, twice the same" all_of "$chart" renders_twice "$name" "$chart" '{}'
     if [ -n "${tool[kubeconform]:-}" ]; then
-      check "$chart: kubeconform -strict of what $name renders, Kubernetes 1.30 and 1.37" all_of "$chart" conforms "${tool[$name]}" "charts/$chart" '{}'
+      check "$chart: kubeconform -strict of what $name renders, Kubernetes 1.30 and 1.37" all_of "$chart" conforms "$name" "$chart" '{}'
     else
       skip "$chart: kubeconform" "${why[kubeconform]}"
     fi
@@ -140,15 +145,15 @@ each_chart() {
 python_tests() {
   local log=$work/python status=0
   HELM4=${tool[helm]:-} HELM3=${tool[helm3]:-} python3 -m unittest discover -v -s tests/chart -p '*_test.py' >"$log" 2>&1 || status=$?
-  grep -E '^[A-Za-z]+ \(.*\.\.\. ok$' "$log" | sed -E 's/^(test)?([A-Za-z]+) \(.*/ok      \2/'
-  sed -nE "s/^(test)?([A-Za-z]+) \(.*\.\.\. skipped ['\"](.*)['\"]$/skipped \2: \3/p" "$log"
+  sed -nE 's/^test_(\w+) \(.*\.\.\. ok$/ok      \1/p' "$log"
+  sed -nE "s/^test_(\w+) \(.*\.\.\. skipped ['\"](.*)['\"]$/skipped \1: \2/p" "$log"
   passed=$((passed + $(grep -cE '\.\.\. ok$' "$log")))
   skipped=$((skipped + $(grep -cE '\.\.\. skipped' "$log")))
   [ "$status" = 0 ] && return
   local bad
   bad=$(grep -cE '^(FAIL|ERROR): ' "$log")
   failed=$((failed + (bad > 0 ? bad : 1)))
-  grep -E '^(FAIL|ERROR): ' "$log" | sed -E 's/^(FAIL|ERROR): (test)?([A-Za-z]+).*/FAILED  \3/'
+  grep -E '^(FAIL|ERROR): ' "$log" | sed -E 's/^(FAIL|ERROR): (test_)?(\w+).*/FAILED  \3/' | sort -u
   sed -n '/^======/,$p' "$log" | head -n 120 | sed 's/^/        /'
 }
 

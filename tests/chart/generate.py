@@ -134,6 +134,8 @@ def schema(chart, values, described):
     root = {"$schema": "http://json-schema.org/draft-07/schema#", "title": f"Values of {chart}", "type": "object",
             "additionalProperties": False,
             "properties": {k: schema_of(v, (k,), described, wanted, used) for k, v in values.items()}}
+    # A parent chart's `condition` puts this among our values.
+    root["properties"]["enabled"] = {"description": "Not read here: for the condition of a parent chart", "type": "boolean"}
     if set(wanted) - used:
         sys.exit(f"schema.yaml: {chart} has no value {', '.join(sorted(set(wanted) - used))}")
     if chart == "apim-failover":

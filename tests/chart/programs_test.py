@@ -147,7 +147,7 @@ class Emulator(unittest.TestCase):
         mounted["operator"] = next(uri for uri in secrets.values() if "/operator/" in uri)
         os.mkdir(f"{self.folder.name}/secrets")
         charts.certificates(f"{self.folder.name}/secrets", mounted)
-        for place, suffix in (("etc/azure-emulator", "-emulator"), ("etc/apim-failover", "-apim-failover")):
+        for place, suffix in (("etc/azure-emulator", ".emulator"), ("etc/apim-failover", "-apim-failover")):
             pathlib.Path(self.folder.name, place).mkdir(parents=True)
             for name, text in one(objects, "ConfigMap", suffix)["data"].items():
                 container = name.removesuffix(".yaml") if name.startswith("agent-") else "controller"

@@ -215,6 +215,13 @@ class Rendered(unittest.TestCase):
         named = [r["resourceNames"] for r in one(objects, "Role")["rules"] if r["resources"] == ["configmaps"] and "resourceNames" in r]
         self.assertEqual(named, [["release-apim-failover.controller", "release-apim-failover-orders-api"]])
 
+    def test_NoConfigMapOfTheChartCanBeTakenForTheStateOfAGroup(self):
+        for where, objects in every_rendering():
+            for config in [c for c in of_kind(objects, "ConfigMap") if "config.yaml" in c.get("data", {}) and where.startswith(f"{CONTROLLER}/")]:
+                prefix = yaml.safe_load(config["data"]["config.yaml"])["store"]["kubernetes"]["prefix"]
+                with self.subTest(where=where):
+                    self.assertFalse([c for c in of_kind(objects, "ConfigMap") if c["metadata"]["name"].startswith(f"{prefix}-")])
+
     def test_TemplatesUseNothingThatChangesFromOneRenderingToTheNext(self):
         for chart in (CONTROLLER, AGENT):
             for file in (ROOT / "charts" / chart / "templates").rglob("*.*"):
@@ -265,7 +272,7 @@ class Files(unittest.TestCase):
         text = json.dumps({"title": "x", "legend": "{{ failover_group }} {{- $labels.x -}} ${var}"}, indent=2) + "\n"
         made = self.rendered("--set", "metrics.dashboards.enabled=true,metrics.dashboards.grafanaOperator.enabled=true",
                              dashboards=[("overview.json", text), ("other.json", "{}\n")])
-        config = one(made, "ConfigMap", "-dashboard-overview")
+        config = one(made, "ConfigMap", ".dashboard-overview")
         self.assertEqual(config["data"]["overview.json"].rstrip("\n"), text.rstrip("\n"))
         self.assertEqual(config["metadata"]["labels"]["grafana_dashboard"], "1")
         self.assertEqual(one(made, "GrafanaDashboard", "-overview")["spec"]["configMapRef"],

@@ -120,6 +120,20 @@ all_of() {  # CHART COMMAND...: with every set of values, {} is its file; as man
   return $status
 }
 
+same_objects() {  # CHART
+  python3 - "$work" "$1" <<'PYTHON'
+import pathlib, sys, yaml
+folder, chart, bad = pathlib.Path(sys.argv[1]), sys.argv[2], 0
+for one in sorted(folder.glob(f"helm.{chart}.*")):
+    both = [sorted((o for o in yaml.load_all(f.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if o), key=str)
+            for f in (one, folder / one.name.replace("helm.", "helm3.", 1))]
+    if both[0] != both[1]:
+        bad += 1
+        print(one.name)
+sys.exit(bad > 0)
+PYTHON
+}
+
 each_chart() {
   local chart=$1 name
   for name in helm helm3; do
@@ -135,6 +149,9 @@ each_chart() {
       skip "$chart: kubeconform" "${why[kubeconform]}"
     fi
   done
+  if [ -n "${tool[helm]:-}" ] && [ -n "${tool[helm3]:-}" ] && [ -n "${tool[python3]:-}" ]; then
+    check "$chart: helm and helm3 render the same objects" same_objects "$chart"
+  fi
   if [ -n "${tool[helm-unittest]:-}" ]; then
     check "$chart: helm-unittest" "${tool[helm-unittest]}" --strict --color=false "charts/$chart"
   else
@@ -146,7 +163,7 @@ python_tests() {
   local log=$work/python status=0
   HELM4=${tool[helm]:-} HELM3=${tool[helm3]:-} python3 -m unittest discover -v -s tests/chart -p '*_test.py' >"$log" 2>&1 || status=$?
   sed -nE 's/^test_(\w+) \(.*\.\.\. ok$/ok      \1/p' "$log"
-  sed -nE "s/^test_(\w+) \(.*\.\.\. skipped ['\"](.*)['\"]$/skipped \1: \2/p" "$log"
+  sed -nE "s/^(test_)?(\w+) \(.*\.\.\. skipped ['\"](.*)['\"]$/skipped \2: \3/p" "$log"
   passed=$((passed + $(grep -cE '\.\.\. ok$' "$log")))
   skipped=$((skipped + $(grep -cE '\.\.\. skipped' "$log")))
   [ "$status" = 0 ] && return

@@ -3,7 +3,7 @@
 {{- define "apim-failover.emulatorVolumes" -}}
 - name: emulator
   configMap:
-    name: {{ include "apim-failover.fullname" . }}-emulator
+    name: {{ include "apim-failover.fullname" . }}.emulator
 - name: emulator-run
   emptyDir:
     sizeLimit: 64Mi

@@ -93,6 +93,53 @@ TEST(ReplicasTest, ALeaderThatIsStoppedHandsOverAtOnce) {
   EXPECT_EQ(system.Effects("restore"), 1);
 }
 
+// A backup long enough to be interrupted.
+SystemOptions SlowBackup() {
+  SystemOptions options;
+  options.change_world = [](nlohmann::json& world) {
+    world["timing"]["backup"] = {{"min", "3s"}, {"max", "4s"}};
+  };
+  return options;
+}
+
+TEST(ReplicasTest, ALeaderThatIsStoppedInTheMidstOfARunHandsItOver) {
+  Replicas system(SlowBackup());
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(Eventually(absl::Seconds(30), [&] { return system.Effects("backup") == 1; }));
+  const int leader = system.Holder();
+  system.replica(leader).Signal(SIGTERM);
+  const int status = system.replica(leader).Wait();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status << system.LogOf(leader);
+  EXPECT_EQ(system.Effects("restore"), 0) << "the backup was not waited for";
+  ASSERT_TRUE(system.Ready());
+  EXPECT_EQ(system.Holder(), 1 - leader);
+  EXPECT_EQ(system.Effects("backup"), 1);
+  EXPECT_EQ(system.Effects("restore"), 1);
+}
+
+TEST(ReplicasTest, ARunGoesOnWhereTheApiServerCutItOff) {
+  Replicas system(SlowBackup());
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(Eventually(absl::Seconds(30), [&] { return system.Effects("backup") == 1; }));
+  KubernetesStub::Fault away;
+  away.what = KubernetesStub::Fault::kDropBefore;
+  away.times = -1;
+  system.stub.Add(away);
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
+    return system.MetricOf(0, kLeads) == 0 && system.MetricOf(1, kLeads) == 0;
+  })) << system.ControllerLog();
+  // The backup ends meanwhile, and nobody may go on.
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
+    const nlohmann::json status = system.Control("GET", "status");
+    return status["services"][0]["operation"] == "" && status["services"][1]["operation"] == "";
+  }));
+  EXPECT_EQ(system.Effects("restore"), 0);
+  system.stub.ClearFaults();
+  ASSERT_TRUE(system.Ready());
+  EXPECT_EQ(system.Effects("backup"), 1);
+  EXPECT_EQ(system.Effects("restore"), 1);
+}
+
 TEST(ReplicasTest, WhatChangedIsToldAsEventsOfTheCluster) {
   Replicas system({}, 2);
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
@@ -142,6 +189,12 @@ TEST(ReplicasTest, AnAgentOfOneReplicaIsHeardByTheLeaderAndGetsItsWork) {
   }));
   EXPECT_EQ(system.Leader(), 0);
   EXPECT_EQ(system.Switches(), (std::vector<std::string>{"neu Enabled", "weu Disabled"}));
+  // And when the one that hears them leads, it goes on with what it heard.
+  system.replica(0).Kill();
+  ASSERT_EQ(system.Leader(0), 1) << system.ControllerLog();
+  EXPECT_TRUE(system.StatusBecomes(absl::Seconds(30), [](const v1::GroupStatus& status) {
+    return status.active() == "apim-neu" && status.services(1).verdict() == "up";
+  }));
 }
 
 }  // namespace

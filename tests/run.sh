@@ -45,13 +45,17 @@ part_within() {
   fi
 }
 
-# A script that tests by itself: its lines "skipped: …" and "passed N" are counted.
+# A script of the label of its folder. It writes a line for each check, "ok …", "FAILED …" or "skipped NAME: REASON", and
+# at the end "LABEL: N passed, N failed, N skipped".
 script() {
-  local log=$root/build/$(basename "$(dirname "$1")").log status=0 line
+  local log line passed bad status=0
+  log=$root/build/$(basename "$(dirname "$1")").log
   "$@" >"$log" 2>&1 || status=$?
-  [ "$status" = 0 ] && tail -n 3 "$log" || tail -n 60 "$log"
-  while read -r line; do skipped+=("$line"); done < <(sed -n 's/^skipped: //p' "$log")
-  passed_tests=$((passed_tests + $(sed -n 's/^passed \([0-9]*\)$/\1/p' "$log" | tail -n 1 | grep . || echo 0)))
+  if [ "$status" = 0 ]; then tail -n 1 "$log"; else grep -A 60 -m 5 '^FAILED' "$log"; tail -n 5 "$log"; fi
+  while read -r line; do skipped+=("$line"); done < <(sed -n 's/^skipped //p' "$log")
+  read -r passed bad < <(sed -nE 's/^[a-z]+: ([0-9]+) passed, ([0-9]+) failed.*/\1 \2/p' "$log" | tail -n 1)
+  passed_tests=$((passed_tests + ${passed:-0}))
+  failed_tests=$((failed_tests + ${bad:-0}))
   return "$status"
 }
 
@@ -122,8 +126,8 @@ if [ ${#failed[@]} = 0 ]; then
   part "lint" lint
   for label in unit sim component e2e; do part "$label" tests_of dev "$label"; done
   part "demo" "$root/tests/demo.sh" --once
-  part "chart" script "$root/tests/chart/run.sh"
   part "image" script "$root/tests/image/run.sh" "$root/build/dev/bin"
+  part_within 32 "chart" script "$root/tests/chart/run.sh"
   part_within 24 "asan" sanitized asan unit component
   part_within 32 "tsan" sanitized tsan component
   part_within 40 "clang-tidy" tidy

@@ -41,7 +41,9 @@ nginx-light|a real gateway in the probing test
 prometheus|a real scraper, and promtool
 nodejs|runs Azurite and the SDK of Azure
 npm|installs them
-python3|lint of include layers
+python3|lint of include layers; tests of the charts
+python3-yaml|tests of the charts
+yamllint|tests of the charts
 git|lint of changed files
 '
 

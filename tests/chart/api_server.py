@@ -4,10 +4,7 @@
   KUBEBUILDER_ASSETS=DIR tests/chart/api_server.py COMMAND [ARGUMENT...]
 
 runs COMMAND with KUBECONFIG set to an administrator of an empty cluster: RBAC, Pod Security and the default admission
-plugins are on; nothing schedules or runs pods. Everything ends with the command. To get the folder:
-
-  cd tests/tools/kube-apiserver && go build -p 1 -o DIR/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
-  apt-get download etcd-server && dpkg -x etcd-server_*.deb etcd && cp etcd/usr/bin/etcd DIR/
+plugins are on; nothing schedules or runs pods. Everything ends with the command. tests/tools/kubernetes/build.sh makes the folder.
 """
 import contextlib
 import json

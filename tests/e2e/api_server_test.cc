@@ -28,6 +28,26 @@ bool SeesDown(const v1::GetStatusResponse& status) {
   return status.groups_size() == 1 && status.groups(0).services(0).verdict() == "down";
 }
 
+// Long enough to act: the replicas take 20 more results of a region, where three decide.
+void ExpectTimePasses(Replicas& system) {
+  for (int i = 0; i < system.count(); ++i) {
+    const double results = system.Results(i, "uksouth");
+    EXPECT_TRUE(
+        Eventually(absl::Seconds(20), [&] { return system.Results(i, "uksouth") > results + 20; }))
+        << "replica " << i;
+  }
+}
+
+bool NobodyLeads(Replicas& system) {
+  return Eventually(absl::Seconds(20), [&] {
+    return system.MetricOf(0, kMaster) == 0 && system.MetricOf(1, kMaster) == 0;
+  });
+}
+
+bool MovedToStandby(const v1::GroupStatus& status) {
+  return status.active() == "apim-neu" && status.failover().stage() == v1::FAILOVER_STAGE_DONE;
+}
+
 TEST(ApiServer, WithoutItNobodyLeadsNothingMovesAndProbingGoesOnUntilItIsBack) {
   Replicas system;
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
@@ -35,23 +55,16 @@ TEST(ApiServer, WithoutItNobodyLeadsNothingMovesAndProbingGoesOnUntilItIsBack) {
   for (int i = 0; i < 2; ++i)
     ASSERT_TRUE(Eventually(absl::Seconds(20), [&] { return system.Results(i, "uksouth") > 0; }));
   system.stub.Add(Away());
-  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
-    return system.MetricOf(0, kMaster) == 0 && system.MetricOf(1, kMaster) == 0;
-  })) << system.ControllerLog();
+  ASSERT_TRUE(NobodyLeads(system)) << system.ControllerLog();
   const uint64_t azure = system.LastToAzure();
   system.Control("PATCH", "gateways/apim-weu", R"({"mode":"cut"})");
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(Eventually(absl::Seconds(20), [&] { return SeesDown(system.WhatSays(i)); }))
         << "replica " << i << " judges on: " << system.WhatSays(i).ShortDebugString();
   }
-  // The outage goes on for as many results as decide one three times over.
-  for (int i = 0; i < 2; ++i) {
-    const double results = system.Results(i, "uksouth");
-    EXPECT_TRUE(
-        Eventually(absl::Seconds(20), [&] { return system.Results(i, "uksouth") > results + 60; }))
-        << "replica " << i;
+  ExpectTimePasses(system);
+  for (int i = 0; i < 2; ++i)
     EXPECT_THAT(Page(system.AddressOf(i, "metrics"), "/readyz"), HasSubstr("ok"));
-  }
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(system.ToAzure(i, azure), std::vector<nlohmann::json>()) << "sent without a leader";
     EXPECT_TRUE(system.replica(i).Running());
@@ -59,12 +72,60 @@ TEST(ApiServer, WithoutItNobodyLeadsNothingMovesAndProbingGoesOnUntilItIsBack) {
   EXPECT_EQ(system.Switches(), std::vector<std::string>());
 
   system.stub.ClearFaults();
-  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(40), [](const v1::GroupStatus& status) {
-    return status.active() == "apim-neu" && status.failover().stage() == v1::FAILOVER_STAGE_DONE;
-  }));
+  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(40), MovedToStandby));
   EXPECT_EQ(system.Switches(), (std::vector<std::string>{"neu Enabled", "weu Disabled"}));
   EXPECT_EQ(system.Effects("backup"), 1);
   for (int i = 0; i < 2; ++i) EXPECT_TRUE(system.replica(i).Running());
+}
+
+TEST(ApiServer, AFailoverUnderWayWaitsForALeaderAndGoesOn) {
+  Replicas system;
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready());
+  const uint64_t epoch = system.Status().epoch();
+  // Nothing is written to the traffic layer, so that the failover stays where it is.
+  system.Control("POST", "faults",
+                 R"({"operation":"trafficWrite","action":"status","status":503,"times":-1})");
+  system.Control("PATCH", "gateways/apim-weu", R"({"mode":"cut"})");
+  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(20), [](const v1::GroupStatus& status) {
+    return status.failover().stage() == v1::FAILOVER_STAGE_ENABLING;
+  }));
+  system.stub.Add(Away());
+  ASSERT_TRUE(NobodyLeads(system)) << system.ControllerLog();
+  system.Control("DELETE", "faults");
+  ExpectTimePasses(system);
+  EXPECT_EQ(system.Switches(), std::vector<std::string>());
+  system.stub.ClearFaults();
+  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(40), MovedToStandby));
+  EXPECT_EQ(system.Switches(), (std::vector<std::string>{"neu Enabled", "weu Disabled"}));
+  EXPECT_EQ(system.Status().epoch(), epoch + 1) << "the same failover";
+}
+
+TEST(ApiServer, ThatRefusesRecordsStopsNewSideEffectsOfALeaderWhoStillLeads) {
+  Replicas system;
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready());
+  const int leader = system.Leader();
+  ASSERT_GE(leader, 0);
+  KubernetesStub::Fault forbidden;
+  forbidden.path_part = "/configmaps";
+  forbidden.times = -1;
+  forbidden.status = 403;
+  forbidden.reason = "Forbidden";
+  system.stub.Add(forbidden);
+  system.Control("PATCH", "gateways/apim-weu", R"({"mode":"cut"})");
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
+    const v1::GetStatusResponse status = system.WhatSays(leader);
+    return SeesDown(status) && !status.store_ok();
+  })) << system.LogOf(leader);
+  ExpectTimePasses(system);
+  EXPECT_EQ(system.Switches(), std::vector<std::string>());
+  EXPECT_EQ(system.Leader(), leader);
+  EXPECT_THAT(system.Ctl({"status"}).out, HasSubstr("the state cannot be stored"));
+  system.stub.ClearFaults();
+  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(40), MovedToStandby));
+  EXPECT_EQ(system.Switches(), (std::vector<std::string>{"neu Enabled", "weu Disabled"}));
+  EXPECT_EQ(system.Leader(), leader);
 }
 
 TEST(ApiServer, AwayForLessThanTheDeadlineChangesNothing) {

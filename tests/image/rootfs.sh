@@ -22,11 +22,13 @@ epoch=${SOURCE_DATE_EPOCH:-$(date +%s)}
 [[ $epoch =~ ^[0-9]+$ ]] || fail "SOURCE_DATE_EPOCH is \"$epoch\"; allowed: seconds since 1970"
 version=$(sed -n 's/^project(.* VERSION \([0-9.]*\).*/\1/p' "$here/CMakeLists.txt")
 [ -n "$version" ] || fail "CMakeLists.txt names no version of the project"
+for program in "$@"; do [ -x "$program" ] || fail "\"$program\" is no program"; done
 umask 022
 mkdir -p "$root"
 root=$(cd "$root" && pwd)
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+complete=
+trap 'rm -rf "$scratch"; [ -n "$complete" ] || rm -rf "$root"' EXIT
 
 # What is compiled into the programs and leaves no library behind.
 headers_only='nlohmann-json3-dev'
@@ -47,7 +49,6 @@ put_text() {  # PATH TEXT
 libraries() {
   local program missing
   for program in "$@"; do
-    [ -x "$program" ] || fail "\"$program\" is no program"
     ldd "$program" >"$scratch/ldd" || fail "ldd cannot read \"$program\""
     missing=$(sed -n 's/^\t\(.*\) => not found$/\1/p' "$scratch/ldd")
     [ -z "$missing" ] || fail "\"$program\" needs libraries that are not installed: $missing"
@@ -269,3 +270,4 @@ find "$root" -type d -exec chmod 0755 {} +
 chmod 1777 "$root/tmp"
 [ "$(id -u)" != 0 ] || chown -hR 0:0 "$root"
 find "$root" -exec touch -h -d "@$epoch" {} +
+complete=1

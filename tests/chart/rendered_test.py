@@ -63,7 +63,7 @@ class Rendered(unittest.TestCase):
                     continue
                 self.assertTrue(container["securityContext"]["readOnlyRootFilesystem"])
                 self.assertEqual(set(container["resources"]["limits"]), {"memory"})
-                self.assertIn("/tmp", [m["mountPath"] for m in container["volumeMounts"]] + ["/tmp"] * (container["name"] == "azure-emulator"))
+                self.assertIn("/tmp", [m["mountPath"] for m in container["volumeMounts"]])
 
     def test_NoTokenIsMountedUnasked(self):
         for where, objects in every_rendering():

@@ -63,6 +63,8 @@
     {{- toYaml .Values.emulator.resources | nindent 4 }}
   volumeMounts:
     {{- include "apim-failover.emulatorMounts" . | nindent 4 }}
+    - name: tmp
+      mountPath: /tmp
 {{- end -}}
 
 {{- define "apim-failover.emulatorAgents" -}}

@@ -37,11 +37,11 @@
 {{- end -}}
 {{- if include "apim-failover.configIsOurs" . -}}
 {{- if not .Values.emulator.enabled -}}
-{{- if not $config.data.controllerRegion -}}
-{{- fail "config.data.controllerRegion: found nothing; set the Azure region in which this controller runs, for example swedencentral" -}}
-{{- end -}}
 {{- if not $config.data.failoverGroups -}}
 {{- fail "config.data.failoverGroups: found none; describe at least one group, name config.existingConfigMap or config.existingSecret, or set emulator.enabled=true to try the chart without Azure" -}}
+{{- end -}}
+{{- if not $config.data.controllerRegion -}}
+{{- fail "config.data.controllerRegion: found nothing; set the Azure region in which this controller runs, for example swedencentral" -}}
 {{- end -}}
 {{- end -}}
 {{- else -}}

@@ -22,9 +22,12 @@ constexpr char kElection[] =
     "leaderElection: {leaseDuration: 5s, renewDeadline: 3s, retryPeriod: 500ms, "
     "requestTimeout: 1s}\n";
 
+constexpr char kName[] = "replicas.failover.test";
+
 // Of replica i: what sets its requests apart in the emulator's log.
 std::string TenantOf(int i) { return absl::StrCat("00000000-0000-4000-8000-0000000010a", i); }
 std::string ClientOf(int i) { return absl::StrCat("00000000-0000-4000-8000-0000000010c", i); }
+std::string HostOf(int i) { return absl::StrCat("127.0.4.", i + 1); }
 std::string TokenOf(int i) { return absl::StrCat("token-of-ctl-", i); }
 
 // The emulated Azure knows a client for each replica.
@@ -51,7 +54,7 @@ std::string ConfigMapOf(const std::string& group) {
   return absl::StrCat("/api/v1/namespaces/dr/configmaps/apim-failover-", group);
 }
 
-Replicas::Replicas(SystemOptions chosen, int count, bool relay)
+Replicas::Replicas(SystemOptions chosen, int count, Relay relay)
     : System(WithClients(std::move(chosen), count)),
       count_(count),
       relay_(relay),
@@ -61,6 +64,7 @@ Replicas::Replicas(SystemOptions chosen, int count, bool relay)
     served_by.push_back(i);
     std::map<std::string, int>& ports = ports_.emplace_back();
     for (const char* name : {"agent", "operator", "metrics"}) ports[name] = FreePort();
+    if (relay == Relay::kByName) ports["agent"] = ports_[0].at("agent");  // on another address
     dir().Write(absl::StrCat("token-", i), TokenOf(i));
     tokens.insert(TokenOf(i));
   }
@@ -73,8 +77,10 @@ std::string Replicas::ConfigOf(int i) const {
   std::string store =
       absl::StrCat("store: {kubernetes: {}}\n", kElection, "kubernetes: {apiServer: \"", stub.url(),
                    "\", namespace: dr, tokenFile: token-", i, "}");
-  if (relay_)
-    absl::StrAppend(&store, "\nreplicasAddress: \"", AddressOf((i + 1) % count_, "agent"), "\"");
+  if (relay_ == Relay::kToTheOther)
+    absl::StrAppend(&store, "\nreplicasAddress: \"", AddressOf(1 - i, "agent"), "\"");
+  if (relay_ == Relay::kByName)
+    absl::StrAppend(&store, "\nreplicasAddress: \"", kName, ":", ports_[0].at("agent"), "\"");
   std::vector<std::pair<std::string, std::string>> changes = {
       {"store: {directory: state}", store},
       {client["tenant"].get<std::string>(), TenantOf(i)},
@@ -91,14 +97,28 @@ std::string Replicas::ConfigOf(int i) const {
   return text;
 }
 
+bool Replicas::MayMount() {
+  const TempDir dir;
+  const std::string file = dir.Write("file", "");
+  return RunCommand({"unshare", "--mount", "mount", "--bind", file, "/etc/hosts"}).exit_code == 0;
+}
+
 void Replicas::StartReplica(int i, const std::map<std::string, std::string>& more) {
   const std::string name = absl::StrCat("ctl-", i);
   std::map<std::string, std::string> environment = more;
   environment["TMPDIR"] = dir().path();
   environment["POD_NAME"] = name;
   const std::string config = dir().Write(absl::StrCat(name, ".yaml"), ConfigOf(i));
-  replica(i) = Process({Binary("failover-controller"), "--config", config},
-                       dir().File(absl::StrCat(name, ".log")), environment);
+  std::vector<std::string> command = {Binary("failover-controller"), "--config", config};
+  if (relay_ == Relay::kByName) {
+    std::string hosts = "127.0.0.1 localhost\n";
+    for (int other = 0; other < count_; ++other)
+      absl::StrAppend(&hosts, HostOf(other), " ", kName, "\n");
+    const std::string mount =
+        absl::StrCat("mount --bind ", dir().Write("hosts", hosts), " /etc/hosts && exec \"$@\"");
+    command.insert(command.begin(), {"unshare", "--mount", "sh", "-c", mount, "sh"});
+  }
+  replica(i) = Process(std::move(command), dir().File(absl::StrCat(name, ".log")), environment);
 }
 
 void Replicas::StartController(const std::map<std::string, std::string>& environment) {
@@ -125,7 +145,9 @@ int Replicas::Leader(int not_this, absl::Duration timeout) {
 }
 
 std::string Replicas::AddressOf(int i, const std::string& which) const {
-  return absl::StrCat("127.0.0.1:", ports_[static_cast<size_t>(i)].at(which));
+  const bool own_address = relay_ == Relay::kByName && which == "agent";
+  return absl::StrCat(own_address ? HostOf(i) : "127.0.0.1", ":",
+                      ports_[static_cast<size_t>(i)].at(which));
 }
 std::string Replicas::Address(const std::string& which) const {
   return AddressOf(std::max(Holder(), 0), which);

@@ -18,8 +18,15 @@ namespace failover::e2e {
 // Whatever System asks or orders goes to the replica that the Lease names.
 class Replicas : public System {
  public:
-  // `relay`: of two replicas, each passes on to the other what agents say to it.
-  explicit Replicas(SystemOptions options = {}, int count = 2, bool relay = false);
+  // Whether replicas pass on to each other what agents say to them.
+  enum class Relay {
+    kNone,
+    kToTheOther,  // of two, by its address
+    kByName,      // which resolves to all of them, by a hosts file that only they see: see MayMount
+  };
+  explicit Replicas(SystemOptions options = {}, int count = 2, Relay relay = Relay::kNone);
+  // A process may have mounts of its own.
+  static bool MayMount();
 
   // Starts the first replica, with this environment, and the others once it has the Lease. Called
   // again: nothing, the others are there.
@@ -65,7 +72,7 @@ class Replicas : public System {
   std::string ConfigOf(int i) const;
 
   const int count_;
-  const bool relay_;
+  const Relay relay_;
   std::vector<std::map<std::string, int>> ports_;  // by the name of the address
   std::vector<Process> replicas_;
 };

@@ -173,7 +173,7 @@ TEST(ReplicasTest, WhatChangedIsToldAsEventsOfTheCluster) {
 }
 
 TEST(ReplicasTest, AnAgentOfOneReplicaIsHeardByTheLeaderAndGetsItsWork) {
-  Replicas system({}, 2, /*relay=*/true);
+  Replicas system({}, 2, Replicas::Relay::kToTheOther);
   system.served_by = {1};
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
   ASSERT_TRUE(system.Ready()) << "replica 0 leads, and no agent is connected to it";
@@ -195,6 +195,25 @@ TEST(ReplicasTest, AnAgentOfOneReplicaIsHeardByTheLeaderAndGetsItsWork) {
   EXPECT_TRUE(system.StatusBecomes(absl::Seconds(30), [](const v1::GroupStatus& status) {
     return status.active() == "apim-neu" && status.services(1).verdict() == "up";
   }));
+}
+
+TEST(ReplicasTest, ReplicasFindEachOtherByOneName) {
+  if (!Replicas::MayMount())
+    GTEST_SKIP() << "a hosts file of the test's own needs the right to unshare and mount";
+  Replicas system({}, 3, Replicas::Relay::kByName);
+  system.served_by = {2};
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready()) << "replica 0 leads, and no agent is connected to it";
+  for (const char* region : kRegionsOfAgents) {
+    for (const int i : {0, 1}) {
+      EXPECT_TRUE(
+          Eventually(absl::Seconds(20), [&] { return system.Results(i, region, "relayed") > 0; }))
+          << region << " at replica " << i;
+      EXPECT_FALSE(system.Results(i, region) > 0);  // or not a number: there is no such line
+    }
+    EXPECT_GT(system.Results(2, region), 0);
+    EXPECT_FALSE(system.Results(2, region, "relayed") > 0) << "nobody sends them back";
+  }
 }
 
 }  // namespace

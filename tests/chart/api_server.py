@@ -82,7 +82,7 @@ def running():
                   f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}")
             wait_for(f"http://127.0.0.1:{client}/health", processes, logs[:1], 30)
             start("kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", f"--cert-dir={folder}/certs", f"--secure-port={secure}",
-                  "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--service-cluster-ip-range=10.0.0.0/24",
+                  "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
                   "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", f"--token-auth-file={folder}/tokens.csv",
                   "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={folder}/accounts.key",
                   f"--service-account-signing-key-file={folder}/accounts.key")

@@ -227,8 +227,8 @@ void WarnOfTiming(const runtime::Settings& settings, Warnings& warn) {
 }
 
 std::string Identity(const azure::AzureOptions& azure) {
-  const std::string client = absl::StrCat("client ", azure.client_id, " in tenant ",
-                                          azure.tenant_id);
+  const std::string client =
+      absl::StrCat("client ", azure.client_id, " in tenant ", azure.tenant_id);
   const std::string prefix = absl::StrCat("azure: signs in by ", azure::AuthName(azure.auth), ": ");
   switch (azure.auth) {
     case azure::Auth::kClientSecret:
@@ -237,10 +237,10 @@ std::string Identity(const azure::AzureOptions& azure) {
       return absl::StrCat(prefix, client, " of ", azure.authority_endpoint, ", token in ",
                           azure.federated_token_file, "\n");
     case azure::Auth::kManagedIdentity:
-      return absl::StrCat(prefix,
-                          azure.client_id.empty() ? "the machine's own"
-                                                  : absl::StrCat("client ", azure.client_id),
-                          ", asked of ", azure.imds_endpoint, "\n");
+      return absl::StrCat(
+          prefix,
+          azure.client_id.empty() ? "the machine's own" : absl::StrCat("client ", azure.client_id),
+          ", asked of ", azure.imds_endpoint, "\n");
   }
   return "";
 }

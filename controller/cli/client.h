@@ -12,8 +12,9 @@
 namespace failover::cli {
 
 // The controller, as an operator calls it. Where its name resolves to several replicas, GetStatus
-// looks for the one that leads, and every call goes to the one that answered it last. Each call ends within the settings' timeout, or when
-// stopped. Errors carry the controller's words; Unavailable names the address.
+// looks for the one that leads, and every call goes to the one that answered it last. Each call
+// ends within the settings' timeout, or when stopped. Errors carry the controller's words;
+// Unavailable names the address.
 class Client {
  public:
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const Settings& settings);

@@ -63,14 +63,16 @@ TEST(EntitiesTest, NoSecretEntersACanonicalEntity) {
           kWeuService)) +
       Dump(Canonical("namedValues", Entity(R"({"secret":true,"value":"geheim"})"), kWeuService));
   EXPECT_THAT(secrets, ::testing::Not(::testing::HasSubstr("geheim")));
-  EXPECT_EQ(TextAt(Canonical("namedValues", Entity(R"({"secret":false,"value":"open"})"), kWeuService),
-                   {"value"}),
-            "open");
+  EXPECT_EQ(
+      TextAt(Canonical("namedValues", Entity(R"({"secret":false,"value":"open"})"), kWeuService),
+             {"value"}),
+      "open");
 }
 
 TEST(EntitiesTest, PoliciesAreComparedByTheirTextAlone) {
-  EXPECT_EQ(Canonical("policies", Entity(R"({"format":"xml","value":"<a/>\r\n<b/>"})"), kWeuService),
-            Canonical("policies", Entity(R"({"format":"rawxml","value":"<a/>\n<b/>"})"), kWeuService));
+  EXPECT_EQ(
+      Canonical("policies", Entity(R"({"format":"xml","value":"<a/>\r\n<b/>"})"), kWeuService),
+      Canonical("policies", Entity(R"({"format":"rawxml","value":"<a/>\n<b/>"})"), kWeuService));
 }
 
 TEST(EntitiesTest, AnEntityWithoutPropertiesIsAnEmptyObject) {

@@ -150,10 +150,12 @@ TEST(LongOperationTest, APollsErrorStatusIsTransientGoneOrTheOperationsEnd) {
 }
 
 TEST(LongOperationTest, APollCarriesRetryAfter) {
-  EXPECT_EQ(OutcomeOfPoll(Response(202, "", {{"Retry-After", "30"}}), kPublicArm, kAccepted).retry_after_s,
+  EXPECT_EQ(OutcomeOfPoll(Response(202, "", {{"Retry-After", "30"}}), kPublicArm, kAccepted)
+                .retry_after_s,
             30);
-  EXPECT_EQ(OutcomeOfPoll(Response(429, "", {{"Retry-After", "7"}}), kPublicArm, kAccepted).retry_after_s,
-            7);
+  EXPECT_EQ(
+      OutcomeOfPoll(Response(429, "", {{"Retry-After", "7"}}), kPublicArm, kAccepted).retry_after_s,
+      7);
   EXPECT_EQ(OutcomeOfPoll(Response(202), kPublicArm, kAccepted).retry_after_s, 0);
 }
 

@@ -55,7 +55,7 @@ class Result(unittest.TestResult):
         self.passed += 1
 
     def addSkip(self, test, reason):
-        print(f"skipped: image {test.id().split('.')[-1]}: {reason}", flush=True)
+        print(f"skipped image {test.id().split('.')[-1]}: {reason}", flush=True)
 
     def _failed(self, test, text):
         print(f"FAILED  {test.id().split('.', 1)[-1]}\n" + "\n".join("        " + line for line in text.splitlines()[-60:]), flush=True)

@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 sizes=
 
 for tool in python3 openssl readelf strip; do
-  command -v "$tool" >/dev/null || { echo "skipped: image: no $tool"; echo "passed 0"; exit 0; }
+  command -v "$tool" >/dev/null || { echo "skipped image: no $tool"; echo "image: 0 passed, 0 failed"; exit 0; }
 done
 
 checks() {  # COMMAND...: one of the Python files
@@ -70,10 +70,10 @@ engine() {
   local name
   for name in docker podman; do
     command -v "$name" >/dev/null || continue
-    timeout 20 "$name" info >/dev/null 2>&1 || { echo "skipped: image: Dockerfiles are not built for real: $name answers with an error"; return; }
-    [ "${IMAGE_BUILD:-}" != no ] || { echo "skipped: image: Dockerfiles are not built for real: IMAGE_BUILD=no"; return; }
+    timeout 20 "$name" info >/dev/null 2>&1 || { echo "skipped image: Dockerfiles are not built for real: $name answers with an error"; return; }
+    [ "${IMAGE_BUILD:-}" != no ] || { echo "skipped image: Dockerfiles are not built for real: IMAGE_BUILD=no"; return; }
     timeout 300 "$name" pull -q debian:12 >/dev/null 2>&1 || "$name" image inspect debian:12 >/dev/null 2>&1 ||
-      { echo "skipped: image: Dockerfiles are not built for real: $name cannot pull debian:12"; return; }
+      { echo "skipped image: Dockerfiles are not built for real: $name cannot pull debian:12"; return; }
     if build_images "$name"; then
       passed=$((passed + 1))
       echo "ok      $name builds the three Dockerfiles"
@@ -83,7 +83,7 @@ engine() {
     fi
     return
   done
-  echo "skipped: image: Dockerfiles are not built for real: neither docker nor podman in the PATH"
+  echo "skipped image: Dockerfiles are not built for real: neither docker nor podman in the PATH"
 }
 
 checks python3 dockerfiles_test.py
@@ -94,18 +94,18 @@ for image in controller agent emulator; do
     echo "ok      $image is assembled"
   else
     echo "FAILED  $image is not assembled: $(cat "$work/log")"
-    echo "passed $passed"
+    echo "image: $passed passed, $failed failed"
     exit 1
   fi
 done
 checks env ROOTFS="$work/images" python3 rootfs_test.py
 why=$(unable)
 if [ -n "$why" ]; then
-  echo "skipped: image: programs are not run in their images: $why"
+  echo "skipped image: programs are not run in their images: $why"
 else
   checks isolated env ROOTFS="$work/images" python3 programs_test.py
 fi
 [ -z "$sizes" ] || echo "sizes  ${sizes%,}"
 engine
-echo "passed $passed"
+echo "image: $passed passed, $failed failed"
 [ $failed = 0 ]

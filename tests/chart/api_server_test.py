@@ -3,7 +3,9 @@ KUBEBUILDER_ASSETS (see api_server.py)."""
 import contextlib
 import json
 import os
+import pathlib
 import subprocess
+import time
 import unittest
 
 import yaml
@@ -107,6 +109,47 @@ class ApiServer(unittest.TestCase):
             for verb, what in refused:
                 with self.subTest(values=values, verb=verb, what=what):
                     self.assertFalse(self.may(name, verb, what))
+
+    @unittest.skipUnless(os.access(charts.BIN / "failover-controller", os.X_OK), f"failover-controller not built in {charts.BIN}")
+    def test_AControllerLeadsKeepsStateAndGivesTheLeaseBackWithTheRenderedRights(self):
+        objects = charts.render(CONTROLLER, "-f", ci(CONTROLLER, "rbac-by-name"), release="live")
+        self.apply([o for o in objects if o["kind"] in ("Role", "RoleBinding", "ServiceAccount")])
+        kubeconfig = json.loads(pathlib.Path(self.environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]
+        with charts.temporary() as folder:
+            charts.certificates(folder, {"tls": "spiffe://apim-failover/controller/live"})
+            pathlib.Path(folder, "token").write_text(self.kubectl("create", "token", "live-apim-failover", "-n", "space").stdout.strip())
+            pathlib.Path(folder, "secret").write_text("none")
+            config = yaml.safe_load(charts.one(objects, "ConfigMap")["data"]["config.yaml"])
+            del config["replicasAddress"]
+            nowhere = "http://127.0.0.1:1"
+            config.update({address: "127.0.0.1:0" for address in ("agentAddress", "operatorAddress", "metricsAddress")})
+            config.update(
+                tls={"certificateFile": f"{folder}/tls/tls.crt", "keyFile": f"{folder}/tls/tls.key", "caFile": f"{folder}/tls/ca.crt"},
+                azure={"auth": "clientSecret", "tenantId": "none", "clientId": "none", "clientSecretFile": f"{folder}/secret", "armEndpoint": nowhere, "authorityEndpoint": nowhere},
+                kubernetes={"apiServer": kubeconfig["server"], "namespace": "space", "tokenFile": f"{folder}/token", "caFile": kubeconfig["certificate-authority"]})
+            pathlib.Path(folder, "config.yaml").write_text(yaml.safe_dump(config))
+            with open(f"{folder}/log", "w", encoding="utf-8") as log:
+                process = subprocess.Popen([charts.BIN / "failover-controller", "--config", f"{folder}/config.yaml"], stderr=log, env={**os.environ, "POD_NAME": "pod-1"})
+
+            def holder():
+                return self.kubectl("get", "lease", "live-apim-failover", "-n", "space", "-o", "jsonpath={.spec.holderIdentity}").stdout
+
+            def state():
+                return self.kubectl("get", "configmap,events", "-n", "space", "-o", "name").stdout
+
+            try:
+                until = time.monotonic() + 60
+                wanted = ["configmap/live-apim-failover-orders-api", "configmap/live-apim-failover.controller", "event"]
+                while not (holder().startswith("pod-1_") and all(w in state() for w in wanted)):
+                    self.assertIsNone(process.poll(), pathlib.Path(folder, "log").read_text()[-3000:])
+                    self.assertLess(time.monotonic(), until, state() + pathlib.Path(folder, "log").read_text()[-3000:])
+                    time.sleep(0.2)
+                process.terminate()
+                self.assertEqual((process.wait(30), holder()), (0, ""))
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
 
     def test_HelmInstallsUpgradesAndUninstallsBothCharts(self):
         def helm(path, *arguments):

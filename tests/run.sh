@@ -127,10 +127,10 @@ if [ ${#failed[@]} = 0 ]; then
   for label in unit sim component e2e; do part "$label" tests_of dev "$label"; done
   part "demo" "$root/tests/demo.sh" --once
   part "image" script "$root/tests/image/run.sh" "$root/build/dev/bin"
-  part_within 32 "chart" script "$root/tests/chart/run.sh"
-  part_within 24 "asan" sanitized asan unit component
-  part_within 32 "tsan" sanitized tsan component
-  part_within 40 "clang-tidy" tidy
+  part_within 30 "chart" script "$root/tests/chart/run.sh"
+  part_within 21 "asan" sanitized asan unit component
+  part_within 27 "tsan" sanitized tsan component
+  part_within 36 "clang-tidy" tidy
 fi
 
 echo

@@ -1,12 +1,17 @@
 #include "common/admin_server.h"
 
 #include <httplib.h>
+#include <poll.h>
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstring>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -16,6 +21,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mutex.h"
 
@@ -23,7 +30,9 @@ namespace failover {
 namespace {
 
 constexpr size_t kWorkers = 64;  // a slow or idle client holds one of them for a second
-constexpr size_t kMaxPayloadBytes = 64 << 10;
+constexpr size_t kMaxRequestBytes = 16 << 10;          // its line, headers and body
+constexpr absl::Duration kIdle = absl::Seconds(1);     // without a byte from the client
+constexpr absl::Duration kLongest = absl::Seconds(5);  // of a connection, answer included
 
 struct HostPort {
   std::string host;
@@ -73,6 +82,64 @@ std::string Exposition(const std::vector<std::shared_ptr<prometheus::Collectable
   return text.str();
 }
 
+// One connection with one request. httplib bounds neither the length of a line nor the number of
+// headers, nor a body without Content-Length (CVE-2025-46728, CVE-2025-53628 in Debian 12), and
+// everybody may connect to this port: a longer or slower request ends here.
+class OneRequest final : public httplib::Stream {
+ public:
+  explicit OneRequest(int socket) : socket_(socket) {}
+  ~OneRequest() override {
+    shutdown(socket_, SHUT_RDWR);
+    close(socket_);
+  }
+
+  bool is_readable() const override { return next_ < end_ || Wait(POLLIN); }
+  bool is_writable() const override { return Wait(POLLOUT); }
+  ssize_t read(char* to, size_t size) override {
+    if (next_ == end_) {
+      const size_t wanted = std::min(buffer_.size(), kMaxRequestBytes - received_);
+      if (wanted == 0 || !Wait(POLLIN)) return -1;
+      const ssize_t got = recv(socket_, buffer_.data(), wanted, 0);
+      if (got <= 0) return got;
+      received_ += static_cast<size_t>(got);
+      next_ = 0;
+      end_ = static_cast<size_t>(got);
+    }
+    const size_t taken = std::min(size, end_ - next_);
+    std::memcpy(to, buffer_.data() + next_, taken);
+    next_ += taken;
+    return static_cast<ssize_t>(taken);
+  }
+  ssize_t write(const char* from, size_t size) override {
+    return Wait(POLLOUT) ? send(socket_, from, size, MSG_NOSIGNAL) : -1;
+  }
+  void get_remote_ip_and_port(std::string&, int&) const override {}
+  void get_local_ip_and_port(std::string&, int&) const override {}
+  socket_t socket() const override { return socket_; }
+
+ private:
+  bool Wait(short what) const {  // NOLINT(runtime/int): as poll has it
+    const absl::Duration left = until_ - RealClock().Steady();
+    const int64_t ms = absl::ToInt64Milliseconds(std::min(left, what == POLLIN ? kIdle : left));
+    pollfd one{socket_, what, 0};
+    return ms > 0 && poll(&one, 1, static_cast<int>(ms)) > 0;
+  }
+
+  const int socket_;
+  const SteadyTime until_ = RealClock().Steady() + kLongest;
+  std::array<char, 4096> buffer_;
+  size_t next_ = 0, end_ = 0, received_ = 0;
+};
+
+class BoundedServer final : public httplib::Server {
+ private:
+  bool process_and_close_socket(socket_t socket) override {
+    OneRequest stream(socket);
+    bool closed = false;
+    return process_request(stream, /*close_connection=*/true, closed, nullptr);
+  }
+};
+
 class HttplibAdminServer final : public AdminServer {
  public:
   explicit HttplibAdminServer(Options options) : options_(std::move(options)) {}
@@ -113,10 +180,6 @@ class HttplibAdminServer final : public AdminServer {
  private:
   void Configure() {
     server_.new_task_queue = [] { return new httplib::ThreadPool(kWorkers); };
-    server_.set_read_timeout(1);
-    server_.set_write_timeout(5);
-    server_.set_keep_alive_timeout(1);
-    server_.set_payload_max_length(kMaxPayloadBytes);
     // Not httplib's default, SO_REUSEPORT: a second program on the port would go unnoticed.
     server_.set_socket_options([](int socket) {
       const int on = 1;
@@ -165,7 +228,7 @@ class HttplibAdminServer final : public AdminServer {
   }
 
   const Options options_;
-  httplib::Server server_;
+  BoundedServer server_;
   std::thread thread_;
   int port_ = 0;
   Mutex mutex_;

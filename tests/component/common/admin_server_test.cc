@@ -1,5 +1,10 @@
 #include "common/admin_server.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
@@ -94,6 +99,46 @@ TEST(AdminServerTest, MetricsOfAllLivingSourcesAreOneValidText) {
             "a_total{from=\"first\"} 3\na_total{from=\"second\"} 0\n");
   second.reset();
   EXPECT_FALSE(absl::StrContains(Fetch(*server, "/metrics").body, "second"));
+}
+
+// Sends `text` over and over until the server closes or `limit` bytes were taken; how many were.
+size_t Flood(int port, absl::string_view first, absl::string_view text, size_t limit) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(port));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+  const timeval patience{10, 0};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+  size_t taken = 0;
+  for (absl::string_view next = first; taken < limit; next = text) {
+    const ssize_t sent = send(fd, next.data(), next.size(), MSG_NOSIGNAL);
+    if (sent <= 0) break;
+    taken += static_cast<size_t>(sent);
+  }
+  close(fd);
+  return taken;
+}
+
+TEST(AdminServerTest, ARequestWithoutEndIsCutOffAndOthersAreAnswered) {
+  const auto server = Started({});
+  constexpr size_t kLimit = 64 << 20;
+  const std::string filler(64 << 10, 'x');
+  const std::string headers = [] {
+    std::string text;
+    for (int i = 0; i < 5000; ++i) absl::StrAppend(&text, "A", i, ": b\r\n");
+    return text;
+  }();
+  const std::string chunk = absl::StrCat("10000\r\n", filler, "\r\n");
+  EXPECT_LT(Flood(server->port(), "GET /", filler, kLimit), kLimit);
+  EXPECT_LT(Flood(server->port(), "GET / HTTP/1.1\r\nA: ", filler, kLimit), kLimit);
+  EXPECT_LT(Flood(server->port(), "GET / HTTP/1.1\r\n", headers, kLimit), kLimit);
+  EXPECT_LT(Flood(server->port(), "POST /metrics HTTP/1.1\r\n\r\n", filler, kLimit), kLimit);
+  EXPECT_LT(Flood(server->port(), "POST /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                  chunk, kLimit),
+            kLimit);
+  EXPECT_EQ(Fetch(*server, "/livez").status, 200);
 }
 
 TEST(AdminServerTest, AnAddressThatCannotBeUsedIsNamed) {

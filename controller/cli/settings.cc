@@ -1,5 +1,6 @@
 #include "controller/cli/settings.h"
 
+#include <filesystem>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -21,6 +22,14 @@ absl::StatusOr<v1::CtlConfig> LoadFile(const std::string& path) {
   ConfigProblems problems(path);
   ParseYaml(text, config, places, problems);
   RETURN_IF_ERROR(problems.ToStatus());
+  if (config.has_tls()) {  // paths count from the file's directory, as in the other programs' files
+    const std::filesystem::path directory = std::filesystem::path(path).parent_path();
+    for (std::string* file :
+         {config.mutable_tls()->mutable_certificate_file(),
+          config.mutable_tls()->mutable_key_file(), config.mutable_tls()->mutable_ca_file()}) {
+      if (!file->empty()) *file = (directory / *file).lexically_normal().string();
+    }
+  }
   return config;
 }
 

@@ -82,18 +82,24 @@ absl::StatusOr<std::string> ReadFrom(int fd, size_t limit, const std::string& pa
 }
 
 absl::StatusOr<Descriptor> OpenDirectory(const std::string& path) {
-  std::string made;  // every missing directory on the way
+  std::string made;       // every missing directory on the way
+  std::string read_only;  // the first that cannot be made so; it may be there all the same
   for (size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end + 1);
     made = path.substr(0, end);
-    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST && errno != EROFS)
-      return Failed("create directory", made);
+    if (mkdir(made.c_str(), 0700) == 0 || errno == EEXIST) continue;
+    if (errno != EROFS) return Failed("create directory", made);
+    if (read_only.empty()) read_only = made;
   }
   Descriptor directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.ok()) return directory;
   if (errno == ENOTDIR)
     return absl::InvalidArgumentError(
         absl::StrCat("state directory ", path, " is not a directory"));
+  if (errno == ENOENT && !read_only.empty()) {
+    errno = EROFS;
+    return Failed("create directory", path);
+  }
   return Failed("open state directory", path);
 }
 

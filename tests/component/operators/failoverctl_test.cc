@@ -189,6 +189,13 @@ TEST_F(FailoverctlTest, CertificatesComeFromTheEnvironmentAndFromAFile) {
       absl::StrCat("controller: ", Address(), "\ntls:\n  certificateFile: ", files.certificate_file,
                    "\n  keyFile: ", files.key_file, "\n  caFile: ", files.ca_file, "\n"));
   EXPECT_EQ(Run({"status"}, {{"FAILOVERCTL_CONFIG", config}}), 0) << err_;
+  const auto name = [](const std::string& file) { return file.substr(file.rfind('/') + 1); };
+  const std::string beside = directory_.Write(
+      "beside.yaml", absl::StrCat("controller: ", Address(),
+                                  "\ntls:\n  certificateFile: ", name(files.certificate_file),
+                                  "\n  keyFile: ", name(files.key_file),
+                                  "\n  caFile: ", name(files.ca_file), "\n"));
+  EXPECT_EQ(Run({"status"}, {{"FAILOVERCTL_CONFIG", beside}}), 0) << err_;
   const std::string wrong =
       directory_.Write("wrong.yaml", absl::StrCat("controler: ", Address(), "\n"));
   EXPECT_EQ(Run({"status"}, {{"FAILOVERCTL_CONFIG", wrong}}), 2);

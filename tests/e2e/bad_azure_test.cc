@@ -103,9 +103,10 @@ TEST(BadAzure, AWrongClientSecretIsToldAndMendedInPlace) {
     return absl::StrContains(status.traffic().path_problem(), "invalid_client");
   }));
   EXPECT_TRUE(absl::StrContains(system.Status().traffic().path_problem(),
-                                "Entra refused a token: HTTP 401"))
+                                "client-secret is wrong (its value is needed, not its id): HTTP "
+                                "401 invalid_client"))
       << system.Status().traffic().path_problem();
-  EXPECT_TRUE(absl::StrContains(system.ControllerLog(), "Entra refused a token"));
+  EXPECT_TRUE(absl::StrContains(system.ControllerLog(), "Entra gave no token: the secret in "));
   EXPECT_FALSE(absl::StrContains(system.ControllerLog(), "never-shown"));
   EXPECT_TRUE(system.controller.Running());
   EXPECT_EQ(system.Effects("backup"), 0);

@@ -64,9 +64,27 @@ struct Client::Parts {
   };
   absl::Duration timeout;
   std::unique_ptr<TlsIdentity> tls;  // outlives the channels
+  std::string controller;            // as given
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  grpc::ChannelArguments arguments;
   std::vector<Replica> replicas;
   size_t current = 0;
   std::stop_token stop;
+
+  // Pods come and go while `status -w` goes on.
+  void Resolve() {
+    const std::vector<std::string> addresses = Replicas(controller);
+    if (std::equal(addresses.begin(), addresses.end(), replicas.begin(), replicas.end(),
+                   [](const std::string& a, const Replica& b) { return a == b.address; })) {
+      return;
+    }
+    replicas.clear();
+    current = 0;
+    for (const std::string& address : addresses) {
+      replicas.push_back({address, v1::OperatorService::NewStub(grpc::CreateCustomChannel(
+                                       address, credentials, arguments))});
+    }
+  }
 
   template <typename Response, typename Request>
   absl::StatusOr<Response> Do(grpc::Status (v1::OperatorService::Stub::*method)(
@@ -111,10 +129,10 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Settings& settings
                    200);  // `status -w` sees a controller come back soon
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  for (const std::string& address : Replicas(settings.controller)) {
-    parts->replicas.push_back({address, v1::OperatorService::NewStub(grpc::CreateCustomChannel(
-                                            address, credentials, arguments))});
-  }
+  parts->controller = settings.controller;
+  parts->credentials = std::move(credentials);
+  parts->arguments = std::move(arguments);
+  parts->Resolve();
   return std::unique_ptr<Client>(new Client(std::move(parts)));
 }
 
@@ -134,6 +152,7 @@ absl::StatusOr<v1::GetStatusResponse> Client::Call(const v1::GetStatusRequest& r
     best = std::move(answer);
     if (best->leader()) break;
   }
+  if (!best.ok() || !best->leader()) parts_->Resolve();  // for the next call
   return best;
 }
 absl::StatusOr<v1::GetHistoryResponse> Client::Call(const v1::GetHistoryRequest& request) {

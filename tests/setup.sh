@@ -39,6 +39,7 @@ clang-format|format check
 clang-tidy|lint of changed files
 nginx-light|a real gateway in the probing test
 prometheus|a real scraper, and promtool
+prometheus-alertmanager|is told of the alerts in the tests of the rules
 nodejs|runs Azurite and the SDK of Azure
 npm|installs them
 python3|lint of include layers; tests of the charts

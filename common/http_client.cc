@@ -32,7 +32,9 @@ struct Exchange {
   absl::Status refused;                                     // by may_send
   HttpResponse response;
   size_t header_bytes = 0;
-  int attempts = 0;  // times that a connection was ready and the request about to be written
+  bool succeeds = false;  // 2xx
+  bool unwanted = false;  // on_body wants no more
+  int attempts = 0;       // times that a connection was ready and the request about to be written
   bool headers_ended = false;  // by their empty line
   bool too_long = false;       // the answer exceeds its bound
   bool sent_twice = false;     // libcurl wanted to repeat a request that must not be repeated
@@ -67,6 +69,7 @@ size_t OnHeader(char* bytes, size_t, size_t size, void* data) {
   if (absl::StartsWith(line, "HTTP/")) {  // again after a 1xx answer
     exchange.response.headers.clear();
     exchange.headers_ended = false;
+    exchange.succeeds = absl::StartsWith(line.substr(std::min(line.find(' '), line.size())), " 2");
     return size;
   }
   exchange.headers_ended = line == "\r\n" || line == "\n";
@@ -81,6 +84,10 @@ size_t OnHeader(char* bytes, size_t, size_t size, void* data) {
 
 size_t OnBody(char* bytes, size_t, size_t size, void* data) {
   auto& exchange = *static_cast<Exchange*>(data);
+  if (exchange.succeeds && exchange.request->on_body) {
+    exchange.unwanted = !exchange.request->on_body(absl::string_view(bytes, size));
+    return exchange.unwanted ? 0 : size;
+  }
   if (exchange.response.body.size() + size > exchange.request->max_response_bytes) {
     exchange.too_long = true;
     return 0;
@@ -137,7 +144,7 @@ std::unique_ptr<curl_slist, SlistDeleter> HeaderList(const HttpRequest& request)
 }
 
 absl::StatusCode CodeOf(CURLcode result, const Exchange& exchange) {
-  if (exchange.stop.stop_requested()) return absl::StatusCode::kCancelled;
+  if (exchange.stop.stop_requested() || exchange.unwanted) return absl::StatusCode::kCancelled;
   if (exchange.too_long) return absl::StatusCode::kResourceExhausted;
   switch (result) {
     case CURLE_OPERATION_TIMEDOUT:
@@ -202,6 +209,7 @@ class CurlHttpClient final : public HttpClient {
  private:
   static std::string Cause(CURLcode result, const Exchange& exchange, absl::string_view error) {
     if (exchange.stop.stop_requested()) return "stopped";
+    if (exchange.unwanted) return "no more of the answer was wanted";
     if (exchange.too_long) {
       return absl::StrCat("found an answer longer than allowed: at most ",
                           exchange.request->max_response_bytes, " bytes and ", kMaxHeaderBytes,

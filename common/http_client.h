@@ -26,6 +26,9 @@ struct HttpRequest {
   absl::Duration connect_timeout = absl::Seconds(5);
   absl::Duration timeout = absl::Seconds(60);  // of the whole exchange
   size_t max_response_bytes = 8 << 20;         // a longer answer is an error, not a cut body
+  // Set: gets the body of a 2xx answer part by part as it arrives, of any length, instead of the
+  // response. False: no more of it is wanted, and the call ends as Cancelled.
+  std::function<bool(absl::string_view part)> on_body = nullptr;
 };
 
 struct HttpResponse {

@@ -9,13 +9,17 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "tests/kubernetes_stub/real_server.h"
 
 namespace failover {
 
 // An API server of Kubernetes as far as ours is spoken to: Leases, ConfigMaps and Events of
 // existing namespaces, with resourceVersions and their conflicts, the differences between kinds (a
-// Lease is created by the PUT of a deleted one, and never written without a version), and faults as
-// a test orders them. Plain HTTP on 127.0.0.1. Thread-safe.
+// Lease is created by the PUT of a deleted one, and never written without a version), watches of
+// collections, and faults as a test orders them. Plain HTTP on 127.0.0.1. Thread-safe.
+//
+// With a real API server behind it, requests are logged, held, dropped and refused here, and
+// carried out there, as the account of the controller.
 class KubernetesStub {
  public:
   struct Fault {
@@ -39,7 +43,10 @@ class KubernetesStub {
     std::string method, path, body, token, content_type, accept;
   };
 
-  explicit KubernetesStub(std::set<std::string> namespaces = {"dr"});
+  explicit KubernetesStub(std::set<std::string> namespaces = {"dr"})
+      : KubernetesStub(nullptr, std::move(namespaces)) {}
+  // `real` may be null; else its namespace dr is emptied first.
+  explicit KubernetesStub(const RealServer* real, std::set<std::string> namespaces = {"dr"});
   ~KubernetesStub();
 
   std::string url() const;
@@ -62,6 +69,17 @@ class KubernetesStub {
   bool Has(const std::string& path) const;
   // The value at a JSON pointer: text as it is, else as JSON; empty when there is none.
   std::string Field(const std::string& path, const std::string& pointer) const;
+
+  // Watches that are open now; not with a real server.
+  int watches() const;
+  // Ends them: as their time-out does, or by closing the connections.
+  void EndWatches(bool in_order);
+  // Sends them a bookmark of the present version.
+  void Bookmark();
+  // Sends them a line as it is.
+  void Tell(absl::string_view line);
+  // Changes before this moment are forgotten: a watch from an older version is told 410.
+  void Forget();
 
   std::vector<Seen> Requests() const;
   // How many requests of the method there were whose path contains `part`.

@@ -43,12 +43,13 @@ std::string TcpPeer::Connection::ReadRequest() {
   }
 }
 
-void TcpPeer::Connection::Write(absl::string_view bytes) {
+bool TcpPeer::Connection::Write(absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n <= 0) return;
+    if (n <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(n));
   }
+  return true;
 }
 
 void TcpPeer::Connection::Hang() {

@@ -22,7 +22,8 @@ class TcpPeer {
     // Reads until the header section and a body of Content-Length are complete; what came until
     // then or until the end of the stream.
     std::string ReadRequest();
-    void Write(absl::string_view bytes);
+    // False: the other side is gone.
+    bool Write(absl::string_view bytes);
     // Blocks until the other side closes or the peer is destroyed.
     void Hang();
 

@@ -410,5 +410,49 @@ TEST(HttpsClientTest, AGivenAuthorityReplacesTheSystemsAndMustBeReadable) {
   EXPECT_FALSE(result.maybe_sent);
 }
 
+TEST(HttpClientTest, AStreamedAnswerIsGivenInPartsAsTheyComeAndMayBeLong) {
+  std::promise<void> seen;
+  TcpPeer peer([&seen](TcpPeer::Connection& connection, int) {
+    connection.ReadRequest();
+    connection.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+    seen.get_future().wait();  // the rest only when the first part has come
+    connection.Write("6\r\nsecond\r\n0\r\n\r\n");
+  });
+  HttpRequest request = Get(peer.Url("/"));
+  request.max_response_bytes = 6;  // in all there is more
+  std::string got;
+  request.on_body = [&](absl::string_view part) {
+    if (got.empty()) seen.set_value();
+    absl::StrAppend(&got, part);
+    return true;
+  };
+  const HttpResult result = Send(request);
+  ASSERT_TRUE(result.response.has_value()) << result.error;
+  EXPECT_EQ(got, "firstsecond");
+  EXPECT_EQ(result.response->body, "");
+}
+
+TEST(HttpClientTest, AStreamEndsWhenNoMoreOfItIsWanted) {
+  Recorder recorder;
+  HttpRequest request = Get(recorder.Url("/"));
+  request.on_body = [](absl::string_view) { return false; };
+  const HttpResult result = Send(request);
+  EXPECT_FALSE(result.response.has_value());
+  EXPECT_TRUE(absl::IsCancelled(result.error)) << result.error;
+}
+
+TEST(HttpClientTest, ARefusalIsNoStream) {
+  TcpPeer peer([](TcpPeer::Connection& connection, int) {
+    connection.ReadRequest();
+    connection.Write("HTTP/1.1 410 Gone\r\nContent-Length: 4\r\n\r\nGone");
+  });
+  HttpRequest request = Get(peer.Url("/"));
+  request.on_body = [](absl::string_view) { return false; };
+  const HttpResult result = Send(request);
+  ASSERT_TRUE(result.response.has_value()) << result.error;
+  EXPECT_EQ(result.response->status, 410);
+  EXPECT_EQ(result.response->body, "Gone");
+}
+
 }  // namespace
 }  // namespace failover

@@ -143,13 +143,15 @@ v1::Operation* FindOperation(v1::GroupRecord& record, const std::string& id) {
   return nullptr;
 }
 
+absl::Duration P95(std::vector<int64_t> ms) {
+  if (ms.empty()) return absl::ZeroDuration();
+  std::sort(ms.begin(), ms.end());
+  return absl::Milliseconds(ms[(ms.size() * 95 + 99) / 100 - 1]);
+}
+
 absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind) {
   for (const v1::Durations& durations : record.durations()) {
-    if (durations.kind() != kind || durations.ms_size() == 0) continue;
-    std::vector<int64_t> sorted(durations.ms().begin(), durations.ms().end());
-    std::sort(sorted.begin(), sorted.end());
-    const size_t rank = (sorted.size() * 95 + 99) / 100;
-    return absl::Milliseconds(sorted[rank - 1]);
+    if (durations.kind() == kind) return P95({durations.ms().begin(), durations.ms().end()});
   }
   return absl::ZeroDuration();
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -91,7 +92,9 @@ bool IsOpen(const v1::SyncRun& run);
 v1::Operation* OpenOperationOn(v1::GroupRecord& record, const std::string& service);
 const v1::Operation* OpenOperationOn(const v1::GroupRecord& record, const std::string& service);
 v1::Operation* FindOperation(v1::GroupRecord& record, const std::string& id);
-// Nearest-rank 95th percentile of the last 20 successful ones; zero without history.
+// Nearest-rank 95th percentile; zero of nothing.
+absl::Duration P95(std::vector<int64_t> ms);
+// Of the last 20 successful ones.
 absl::Duration P95(const v1::GroupRecord& record, v1::OperationKind kind);
 // RPO now of a standby (design.md §6.10, by recovery point): never flatters; Infinite when it holds
 // nothing.

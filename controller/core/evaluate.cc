@@ -221,37 +221,56 @@ void UpdateFreeze(Context& c) {
   c.Persist();
 }
 
-std::string FreezeReason(const Look& c) {
+int DissentingRegion(const Look& c) {
+  const auto& dissent = c.seen().dissent_since;
+  if (dissent.size() != 1) return -1;
+  const auto& [region, since] = *dissent.begin();
+  return c.now.steady - since >= c.config.timing.freeze_hold ? region : -1;
+}
+
+Freeze FreezeOf(const Look& c) {
   const Observed& seen = c.seen();
+  const v1::GroupRecord& record = c.record();
   const int active = c.ActiveIndex();
-  if (c.record().frozen_by_operator())
-    return absl::StrCat("frozen by an operator: ", c.record().frozen_reason());
-  if (active < 0) return "roles are unconfirmed";
+  if (record.frozen_by_operator()) {
+    return {absl::StrCat("frozen by an operator: ", record.frozen_reason()),
+            record.frozen_since_ms()};
+  }
+  if (active < 0) return {"roles are unconfirmed"};
   const std::string& name = c.config.services[active].name;
   const ServiceVerdict& verdict = seen.verdicts[active];
   if (verdict.verdict != Verdict::kUp) {
-    return absl::StrCat("the verdict on ", name, " is ",
-                        verdict.verdict == Verdict::kDown ? "down" : "unknown");
+    return {
+        absl::StrCat("the verdict on ", name, " is ",
+                     verdict.verdict == Verdict::kDown ? "down" : "unknown"),
+        verdict.since_wall == absl::InfinitePast() ? 0 : absl::ToUnixMillis(verdict.since_wall)};
   }
   absl::Duration rpo = absl::ZeroDuration();
-  for (const v1::ServiceRecord& service : c.record().services()) {
+  for (const v1::ServiceRecord& service : record.services()) {
     if (service.role() == v1::ROLE_STANDBY) rpo = std::max(rpo, RpoNow(service, c.now.wall));
   }
   const bool urgent =
       c.config.rpo_objective != absl::InfiniteDuration() && rpo > c.config.rpo_objective / 2;
-  if (urgent && c.now.steady - seen.active_up_since >= c.config.timing.freeze_thaw) return "";
+  if (urgent && c.now.steady - seen.active_up_since >= c.config.timing.freeze_thaw) return {};
   const absl::Duration hold = c.config.timing.freeze_hold;
-  const bool lone_and_old =
-      seen.dissent_since.size() == 1 && c.now.steady - seen.dissent_since.begin()->second >= hold;
-  if (!seen.dissent_since.empty() && !lone_and_old)
-    return absl::StrCat("a probe region votes down on ", name);
-  const absl::Duration quiet = c.now.wall - absl::FromUnixMillis(c.record().last_down_vote_ms());
-  if (c.record().last_down_vote_ms() != 0 && quiet < hold) {
-    return absl::StrCat("the last down vote on ", name, " is ",
-                        absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
-                        " old; restores wait until it is ", absl::FormatDuration(hold));
+  const int64_t hold_ms = absl::ToInt64Milliseconds(hold);
+  if (!seen.dissent_since.empty() && DissentingRegion(c) < 0) {
+    const auto first =
+        std::min_element(seen.dissent_since.begin(), seen.dissent_since.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    const int64_t since = c.WallMs(first->second);
+    return {absl::StrCat("a probe region votes down on ", name), since,
+            seen.dissent_since.size() == 1 ? since + hold_ms : 0};
   }
-  return "";
+  const int64_t last = record.last_down_vote_ms();
+  const absl::Duration quiet = c.now.wall - absl::FromUnixMillis(last);
+  if (last != 0 && quiet < hold) {
+    return {absl::StrCat("the last down vote on ", name, " is ",
+                         absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
+                         " old; restores wait until it is ", absl::FormatDuration(hold)),
+            last, last + hold_ms};
+  }
+  return {};
 }
 
 Blockers EvaluateBlockers(const Look& c) {

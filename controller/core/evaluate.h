@@ -9,8 +9,16 @@ namespace failover::core {
 
 // Verdict of every service's deciding probe; the outage of the active service; startup_grace.
 void UpdateVerdicts(Context& context);
-// Whether restores are frozen (design.md §6.4): `reason` says why in words; empty when not.
-std::string FreezeReason(const Look& context);
+// Whether restores are frozen (design.md §6.4).
+struct Freeze {
+  std::string reason;                  // in words; empty = not frozen
+  int64_t since_ms = 0, until_ms = 0;  // 0 = unknown; `until` if nothing else happens
+};
+Freeze FreezeOf(const Look& context);
+inline std::string FreezeReason(const Look& context) { return FreezeOf(context).reason; }
+// The probe region whose `down` on the active stands alone for longer than timing.freezeHold; -1 =
+// none.
+int DissentingRegion(const Look& context);
 void UpdateFreeze(Context& context);
 // The whole table of design.md §7.3.
 Blockers EvaluateBlockers(const Look& context);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "controller/core/evaluate.h"
 #include "controller/core/operations.h"
+#include "controller/core/progress.h"
 #include "controller/core/traffic.h"
 
 namespace failover::core {
@@ -15,7 +16,6 @@ constexpr absl::Duration kApprovalLife = absl::Minutes(15);
 constexpr absl::Duration kConfirmWithin = absl::Minutes(5);
 constexpr absl::Duration kPatchBudget = absl::Seconds(5);
 constexpr absl::Duration kSwitchRetry = absl::Seconds(1);
-constexpr absl::Duration kFreshRead = absl::Seconds(5);
 constexpr absl::Duration kGiveUp =
     absl::Seconds(60);  // of an order whose enable request is refused all the time
 
@@ -37,6 +37,7 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
   failover.set_ended_ms(c.wall_ms());
   failover.set_outcome(outcome);
   const bool good = stage == v1::FAILOVER_STAGE_DONE;
+  if (good) NoteFailoverSteps(c.record());
   if (stage != v1::FAILOVER_STAGE_ABORTED) {
     v1::LastSwitch* last = nullptr;
     for (v1::LastSwitch& candidate : *c.record().mutable_last_switches()) {

@@ -1,12 +1,12 @@
 #include "controller/core/operations.h"
 
 #include "absl/strings/str_cat.h"
+#include "controller/core/progress.h"
 
 namespace failover::core {
 namespace {
 
 constexpr int kMaxEndedOperations = 100;
-constexpr int kMaxDurations = 20;
 constexpr absl::Duration kDefaultRetryAfter = absl::Seconds(60);  // azure.md §1.3
 constexpr absl::Duration kOverdue = absl::Hours(8);
 constexpr absl::Duration kPostBudget = absl::Seconds(30);
@@ -100,11 +100,6 @@ void BecomeAmbiguous(Context& c, v1::Operation& operation, absl::string_view why
         operation.id());
 }
 
-absl::Duration AmbiguityWatch(const Look& c, const v1::Operation& operation) {
-  return c.config.timing.ambiguity_wait +
-         std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
-}
-
 // Until the next look at an ambiguous operation: Azure's Retry-After; where it gave none, more
 // often than the usual minute when the watch is configured to be short, as in tests and demo.
 absl::Duration LookAgain(const Look& c, const v1::Operation& operation) {
@@ -166,6 +161,11 @@ void SettleRestore(Context& c, v1::Operation& operation, const OperationInspecte
 }
 
 }  // namespace
+
+absl::Duration AmbiguityWatch(const Look& c, const v1::Operation& operation) {
+  return c.config.timing.ambiguity_wait +
+         std::max(2 * P95(c.record(), operation.kind()), c.config.timing.ambiguity_watch);
+}
 
 bool SameContent(const v1::Fingerprint& a, const v1::Fingerprint& b) {
   if (a.kinds_size() == 0 || a.kinds_size() != b.kinds_size()) return false;

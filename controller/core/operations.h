@@ -35,6 +35,9 @@ void AdvanceOperations(Context& context);
 void AbandonOperation(Context& context, v1::Operation& operation, const std::string& who,
                       const std::string& reason);
 
+// How long an ambiguous operation is looked at from the moment it became so (design.md §6.9).
+absl::Duration AmbiguityWatch(const Look& look, const v1::Operation& operation);
+
 // Same digests for the same kinds.
 bool SameContent(const v1::Fingerprint& a, const v1::Fingerprint& b);
 

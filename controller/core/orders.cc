@@ -99,6 +99,7 @@ Answer Give(Context& c, const Order& order, const OrderFreeze& freeze) {
     return {true, freeze.freeze ? "restores would be frozen; backups go on"
                                 : "the operator's freeze would end"};
   c.record().set_frozen_by_operator(freeze.freeze);
+  c.record().set_frozen_since_ms(freeze.freeze ? c.wall_ms() : 0);
   c.record().set_frozen_reason(freeze.freeze ? absl::StrCat(order.who, ": ", order.reason) : "");
   return {true,
           freeze.freeze ? "restores are frozen; backups go on" : "the operator's freeze is over"};

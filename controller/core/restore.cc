@@ -1,10 +1,12 @@
 #include "controller/core/restore.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "controller/core/evaluate.h"
 #include "controller/core/operations.h"
+#include "controller/core/progress.h"
 #include "controller/core/sync.h"
 #include "controller/core/traffic.h"
 
@@ -24,6 +26,7 @@ v1::RestoreTarget* Current(v1::SyncRun& run) {
 
 void SetStage(Context& c, v1::RestoreTarget& target, v1::RestoreStage stage) {
   target.set_stage(stage);
+  target.set_stage_since_ms(c.wall_ms());
   c.seen().sync_call = 0;
   c.seen().sync_tries = 0;
   c.seen().sync_retry = SteadyTime::InfinitePast();
@@ -129,6 +132,10 @@ void JudgeBaseline(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
           now.kind(), ": ", known ? standby.baseline().kinds(i).count() : 0, " → ", now.count(),
           known && standby.baseline().kinds(i).count() == now.count() ? " (changed)" : ""));
       drift.set_count(drift.count() + 1);
+      v1::KindCount& differs = *drift.add_kinds();
+      differs.set_kind(now.kind());
+      differs.set_count(
+          std::max(1, std::abs(now.count() - (known ? standby.baseline().kinds(i).count() : 0))));
     }
     // Not a failure to try again: it waits for a person, who sees the blocker.
     return EndTarget(c, run, target, v1::RESTORE_STAGE_SKIPPED,
@@ -182,6 +189,8 @@ void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::Servi
   standby.set_backup_expires_ms(run.backup().expires_ms());
   standby.set_backup_sku(run.backup().sku());
   standby.set_restored_at_ms(c.wall_ms());
+  standby.set_verify_failures_in_a_row(0);
+  NoteStep(c.record(), kStepVerify, c.wall_ms() - target.stage_since_ms());
   *standby.mutable_baseline() = read.fingerprint;
   standby.set_content_unverified(false);
   standby.set_not_resynced(false);
@@ -211,6 +220,7 @@ void JudgeVerification(Context& c, v1::SyncRun& run, v1::RestoreTarget& target,
     c.seen().sync_retry = c.now.steady + kVerifyRetry;
     return;
   }
+  standby.set_verify_failures_in_a_row(standby.verify_failures_in_a_row() + 1);
   EndTarget(c, run, target, v1::RESTORE_STAGE_FAILED,
             absl::StrCat("restored, but ", count,
                          " entities differ from the backup, first: ", target.difference_list(0)));

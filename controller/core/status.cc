@@ -7,13 +7,13 @@
 #include "controller/core/detection.h"
 #include "controller/core/evaluate.h"
 #include "controller/core/group.h"
+#include "controller/core/operations.h"
+#include "controller/core/progress.h"
 #include "controller/core/sync.h"
 #include "controller/core/traffic.h"
 
 namespace failover::core {
 namespace {
-
-constexpr absl::Duration kDissentOld = absl::Minutes(10);
 
 const char* Name(Mode mode) {
   static constexpr const char* kNames[] = {"observe", "manual", "approve", "automatic"};
@@ -71,7 +71,8 @@ std::string WhyVote(const Look& c, const RegionVote& vote) {
   return vote.vote == Vote::kUp ? "good" : "good, not often enough yet";
 }
 
-void FillRegions(const Look& c, const ServiceVerdict& verdict, v1::ServiceStatus* out) {
+void FillRegions(const Look& c, const ServiceVerdict& verdict, bool active,
+                 v1::ServiceStatus* out) {
   for (size_t i = 0; i < c.config.probe_regions.size(); ++i) {
     v1::RegionStatus* region = out->add_regions();
     region->set_probe_region(c.config.probe_regions[i]);
@@ -83,7 +84,18 @@ void FillRegions(const Look& c, const ServiceVerdict& verdict, v1::ServiceStatus
     region->set_newest_ms(c.WallMs(vote.newest));
     region->set_agents(vote.agents);
     region->set_control_ok(vote.control_ok);
+    region->set_dissenting(active && verdict.verdict != Verdict::kDown &&
+                           DissentingRegion(c) == static_cast<int>(i));
   }
+}
+
+// When an ambiguous operation is settled at the latest. A new process looks for the full length.
+int64_t WatchUntil(const Look& c, const v1::Operation& operation) {
+  const auto progress = c.seen().operations.find(operation.id());
+  const int64_t since =
+      progress == c.seen().operations.end() ? 0 : c.WallMs(progress->second.ambiguous_since);
+  return (since != 0 ? since : operation.ambiguous_since_ms()) +
+         absl::ToInt64Milliseconds(AmbiguityWatch(c, operation));
 }
 
 void FillService(const Look& c, const Blockers& blockers, int index, v1::ServiceStatus* out) {
@@ -103,7 +115,7 @@ void FillService(const Look& c, const Blockers& blockers, int index, v1::Service
     out->set_up(verdict.up);
     out->set_down(verdict.down);
     out->set_unknown(verdict.unknown);
-    FillRegions(c, verdict, out);
+    FillRegions(c, verdict, record.role() == v1::ROLE_ACTIVE, out);
   }
   for (int probe = 0; probe < static_cast<int>(c.config.probes.size()); ++probe) {
     if (probe == c.config.deciding_probe) continue;
@@ -120,6 +132,8 @@ void FillService(const Look& c, const Blockers& blockers, int index, v1::Service
     const absl::Duration p95 = P95(c.record(), open->kind());
     if (p95 > absl::ZeroDuration() && open->sent_ms() != 0)
       out->set_operation_forecast_ms(open->sent_ms() + absl::ToInt64Milliseconds(p95));
+    if (open->state() == v1::OPERATION_STATE_AMBIGUOUS)
+      out->set_watch_until_ms(WatchUntil(c, *open));
   }
   if (record.role() == v1::ROLE_ACTIVE) return;
   for (const BlockerRule& rule : BlockerTable()) {
@@ -203,12 +217,12 @@ void FillPublic(const Look& c, v1::GroupStatus* out) {
 void FillNotices(const Look& c, int active, v1::GroupStatus* out) {
   const v1::GroupRecord& record = c.record();
   if (active >= 0 && c.seen().verdicts[active].verdict != Verdict::kDown) {
-    for (const auto& [region, since] : c.seen().dissent_since) {
-      if (c.now.steady - since < kDissentOld) continue;
-      out->add_notices(
-          absl::StrCat("dissenting_region: ", c.config.probe_regions[region], " alone has seen ",
-                       c.config.services[active].name, " down for ",
-                       absl::FormatDuration(absl::Trunc(c.now.steady - since, absl::Seconds(1)))));
+    if (const int region = DissentingRegion(c); region >= 0) {
+      const absl::Duration old = c.now.steady - c.seen().dissent_since.at(region);
+      out->add_notices(absl::StrCat("dissenting_region: ", c.config.probe_regions[region],
+                                    " alone has seen ", c.config.services[active].name,
+                                    " down for ",
+                                    absl::FormatDuration(absl::Trunc(old, absl::Seconds(1)))));
     }
   }
   if (!c.seen().fence_problem.empty())
@@ -301,6 +315,12 @@ void FillPromise(const Look& c, v1::GroupStatus* out) {
   if (out->backup_p95_ms() != 0 && out->restore_p95_ms() != 0) {
     out->set_sync_cycle_p95_ms(out->backup_p95_ms() + standbys * out->restore_p95_ms());
   }
+  for (const v1::StepDurations& durations : c.record().step_durations()) {
+    v1::StepForecast* forecast = out->add_forecasts();
+    forecast->set_step(durations.step());
+    forecast->set_p95_ms(absl::ToInt64Milliseconds(P95OfStep(c.record(), durations.step())));
+    forecast->set_samples(durations.ms_size());
+  }
 }
 
 void FillRecord(const Look& c, v1::GroupStatus* out) {
@@ -315,6 +335,8 @@ void FillRecord(const Look& c, v1::GroupStatus* out) {
   if (record.pause().active()) *out->mutable_pause() = record.pause();
   out->set_cooldown_until_ms(record.cooldown_until_ms() > c.wall_ms() ? record.cooldown_until_ms()
                                                                       : 0);
+  if (out->cooldown_until_ms() != 0 && !record.failover_ms().empty())
+    out->set_cooldown_since_ms(*record.failover_ms().rbegin());
   *out->mutable_last_switches() = record.last_switches();
   out->set_frozen_by_operator(record.frozen_by_operator());
   out->set_failovers_last_day(record.failover_ms_size());
@@ -362,8 +384,11 @@ v1::GroupStatus StatusOf(const GroupConfig& config, const GroupState& state, Now
   FillPublic(c, &out);
   FillPromise(c, &out);
   out.set_would_do(state.observed.would_do);
-  out.set_frozen_reason(FreezeReason(c));
-  out.set_frozen(!out.frozen_reason().empty());
+  const Freeze freeze = FreezeOf(c);
+  out.set_frozen(!freeze.reason.empty());
+  out.set_frozen_reason(freeze.reason);
+  out.set_frozen_since_ms(freeze.since_ms);
+  out.set_frozen_until_ms(freeze.until_ms);
   out.set_state(StateOf(c, active, out, blockers));
   FillNotices(c, active, &out);
   return out;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "controller/core/evaluate.h"
 #include "controller/core/operations.h"
+#include "controller/core/progress.h"
 #include "controller/core/restore.h"
 #include "controller/core/traffic.h"
 
@@ -42,6 +43,7 @@ void RetryOrFail(Context& c, absl::string_view what, const CallResult& result) {
 
 void NextStage(Context& c, v1::SyncStage stage) {
   c.record().mutable_sync_run()->set_stage(stage);
+  c.record().mutable_sync_run()->set_stage_since_ms(c.wall_ms());
   c.seen().sync_call = 0;
   c.seen().sync_tries = 0;
   c.seen().sync_retry = SteadyTime::InfinitePast();
@@ -205,6 +207,7 @@ void FinishRun(Context& c) {
   }
   run.set_ended_ms(c.wall_ms());
   run.set_stage(bad == 0 ? v1::SYNC_STAGE_DONE : v1::SYNC_STAGE_FAILED);
+  if (bad == 0 && good > 0) NoteStep(c.record(), kStepRun, run.ended_ms() - run.started_ms());
   if (bad != 0 && run.failure().empty())
     run.set_failure(absl::StrCat(bad, " standby(s) were not restored"));
   c.record().set_sync_failures_in_a_row(bad == 0 ? 0 : c.record().sync_failures_in_a_row() + 1);
@@ -260,6 +263,7 @@ std::string StartSync(Context& c, absl::string_view trigger, absl::string_view w
   run.set_stage(v1::SYNC_STAGE_PREFLIGHT);
   run.set_source(record.services(c.ActiveIndex()).name());
   run.set_started_ms(c.wall_ms());
+  run.set_stage_since_ms(c.wall_ms());
   run.set_epoch(record.epoch());
   run.set_backup_lifetime_ms(absl::ToInt64Milliseconds(c.config.backup_lifetime));
   run.mutable_storage()->set_account(c.config.storage.account);
@@ -349,6 +353,7 @@ void OnFingerprint(Context& c, const FingerprintRead& read) {
   if (read.result.status != CallStatus::kOk || read.entities == nullptr) {
     return RetryOrFail(c, absl::StrCat("reading ", run.source()), read.result);
   }
+  NoteStep(c.record(), kStepRead, c.wall_ms() - run.stage_since_ms());
   if (run.stage() == v1::SYNC_STAGE_READ_BEFORE) {
     c.seen().before = read.entities;
     *run.mutable_backup()->mutable_before() = read.fingerprint;

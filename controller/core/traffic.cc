@@ -13,7 +13,6 @@ constexpr absl::Duration kPathSoon = absl::Seconds(10);
 constexpr absl::Duration kTokenLeft = absl::Minutes(10);
 constexpr absl::Duration kReadBudget = absl::Seconds(2);
 constexpr absl::Duration kLateWrite = absl::Minutes(10);
-constexpr absl::Duration kFreshRead = absl::Seconds(5);
 constexpr absl::Duration kRepairEvery = absl::Seconds(10);
 constexpr int kMaxWrites = 8;
 

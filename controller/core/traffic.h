@@ -8,6 +8,9 @@ namespace failover::core {
 // The traffic layer as found: read every 30 s, compared with the roles; the switch path proven
 // always (design.md §7.9, §7.10); roles of an empty store confirmed by it (§6.5).
 
+// A picture of the traffic layer older than this is no ground to write, and proves no write.
+inline constexpr absl::Duration kFreshRead = absl::Seconds(5);
+
 // The active service's endpoint is enabled and no other is, by the last successful read.
 bool TrafficMatches(const Look& context);
 void OnTrafficRead(Context& context, const TrafficRead& read);

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,17 +11,16 @@
 #include <array>
 #include <atomic>
 #include <cstring>
-#include <map>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/exposition.h"
 #include "common/log.h"
 #include "common/mutex.h"
 
@@ -58,28 +56,6 @@ absl::StatusOr<HostPort> ParseAddress(absl::string_view address) {
   }
   parsed.host = std::string(host);
   return parsed;
-}
-
-// The families of all sources as one text. A family that several sources have appears once, and
-// HELP is escaped, which prometheus-cpp 1.0.1 forgets.
-std::string Exposition(const std::vector<std::shared_ptr<prometheus::Collectable>>& sources) {
-  std::vector<prometheus::MetricFamily> families;
-  std::map<std::string, size_t> index;
-  for (const auto& source : sources) {
-    for (prometheus::MetricFamily& family : source->Collect()) {
-      const auto [at, fresh] = index.emplace(family.name, families.size());
-      if (!fresh) {
-        auto& metrics = families[at->second].metric;
-        metrics.insert(metrics.end(), family.metric.begin(), family.metric.end());
-        continue;
-      }
-      family.help = absl::StrReplaceAll(family.help, {{"\\", "\\\\"}, {"\n", "\\n"}});
-      families.push_back(std::move(family));
-    }
-  }
-  std::ostringstream text;
-  prometheus::TextSerializer().Serialize(text, families);
-  return text.str();
 }
 
 // One connection with one request. httplib bounds neither the length of a line nor the number of
@@ -185,8 +161,11 @@ class HttplibAdminServer final : public AdminServer {
       const int on = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     });
-    server_.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
-      response.set_content(Exposition(Sources()), "text/plain; version=0.0.4; charset=utf-8");
+    server_.Get("/metrics", [this](const httplib::Request& request, httplib::Response& response) {
+      const auto [begin, end] = request.headers.equal_range("Accept");
+      const auto value = [](std::string* out, const auto& header) { out->append(header.second); };
+      const ExpositionFormat format = FormatFor(absl::StrJoin(begin, end, ",", value));
+      response.set_content(Exposition(format), ContentType(format).c_str());
     });
     AddCheck("/livez", options_.live);
     AddCheck("/readyz", options_.ready);
@@ -213,6 +192,19 @@ class HttplibAdminServer final : public AdminServer {
       const std::string text = !result.text.empty() ? result.text : result.ok ? "ok" : "not ok";
       response.set_content(text + "\n", "text/plain; charset=utf-8");
     });
+  }
+
+  std::string Exposition(ExpositionFormat format) {
+    std::vector<prometheus::MetricFamily> families;
+    for (const auto& source : Sources()) {
+      for (prometheus::MetricFamily& family : source->Collect())
+        families.push_back(std::move(family));
+    }
+    families = Merged(std::move(families));
+    if (format == ExpositionFormat::kText) return TextExposition(std::move(families));
+    return OpenMetricsExposition(families, options_.exemplars == nullptr
+                                               ? std::map<std::string, Exemplars::Series>()
+                                               : options_.exemplars->All());
   }
 
   std::vector<std::shared_ptr<prometheus::Collectable>> Sources() {

@@ -2,6 +2,7 @@
 #define COMMON_ADMIN_SERVER_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -13,6 +14,8 @@ class Collectable;
 
 namespace failover {
 
+class Exemplars;
+
 // The plain HTTP port: /metrics, /livez, /readyz, /startupz. 64 workers, 1 s read time-out.
 class AdminServer {
  public:
@@ -23,6 +26,8 @@ class AdminServer {
   struct Options {
     std::string address;                          // "host:port"; port 0 picks a free one
     std::function<Check()> live, ready, started;  // each fast and thread-safe; absent = always ok
+    std::shared_ptr<const Exemplars>
+        exemplars;  // shown where OpenMetrics is asked for; may be null
   };
   // Errors: address malformed or in use.
   static absl::StatusOr<std::unique_ptr<AdminServer>> Start(Options options);
@@ -42,6 +47,9 @@ class ProcessMetrics {
   virtual void ConfigLoaded(std::string config_hash, bool success) = 0;
   // purpose: server, client or ca.
   virtual void SetCertificateExpiry(const std::string& purpose, double unix_seconds) = 0;
+  // Instead: asked at each scrape, since certificates are renewed while the process runs. Unix
+  // seconds by purpose.
+  virtual void CertificatesFrom(std::function<std::map<std::string, double>()> expiries) = 0;
 };
 
 }  // namespace failover

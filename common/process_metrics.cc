@@ -150,6 +150,11 @@ class OwnMetrics final : public ProcessMetrics,
     expiries_[purpose] = unix_seconds;
   }
 
+  void CertificatesFrom(std::function<std::map<std::string, double>()> expiries) override {
+    MutexLock lock(mutex_);
+    ask_expiries_ = std::move(expiries);
+  }
+
   std::vector<MetricFamily> Collect() const override {
     std::vector<MetricFamily> families;
     families.push_back(Single("apim_failover_build_info", "Version of this program; always 1.",
@@ -186,10 +191,11 @@ class OwnMetrics final : public ProcessMetrics,
     AddSample(reloads, successes_, {{"result", "success"}});
     AddSample(reloads, failures_, {{"result", "failure"}});
     families.push_back(std::move(reloads));
-    if (expiries_.empty()) return;
+    const std::map<std::string, double> expiries = ask_expiries_ ? ask_expiries_() : expiries_;
+    if (expiries.empty()) return;
     MetricFamily expiry = Family("apim_failover_certificate_expiry_timestamp_seconds",
                                  "End of the certificate in force, Unix time.", MetricType::Gauge);
-    for (const auto& [purpose, seconds] : expiries_)
+    for (const auto& [purpose, seconds] : expiries)
       AddSample(expiry, seconds, {{"purpose", purpose}});
     families.push_back(std::move(expiry));
   }
@@ -202,6 +208,7 @@ class OwnMetrics final : public ProcessMetrics,
   double successes_ ABSL_GUARDED_BY(mutex_) = 0;
   double failures_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, double> expiries_ ABSL_GUARDED_BY(mutex_);
+  std::function<std::map<std::string, double>()> ask_expiries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

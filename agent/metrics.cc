@@ -21,8 +21,10 @@ using prometheus::Family;
 using prometheus::Gauge;
 using prometheus::Histogram;
 using Labels = std::map<std::string, std::string>;
-// failover_group, azure_region, role
-using TargetKey = std::tuple<std::string, std::string, std::string>;
+// failover_group, azure_region, apim_service
+using ServiceKey = std::tuple<std::string, std::string, std::string>;
+// A service in a role.
+using TargetKey = std::pair<ServiceKey, std::string>;
 
 constexpr size_t kPhases = 6;
 constexpr std::array<const char*, kPhases> kPhaseNames = {"resolve",    "connect",  "tls",
@@ -33,7 +35,7 @@ Histogram::BucketBoundaries PhaseBuckets() {
 }
 
 TargetKey KeyOf(const Target& target) {
-  return {target.failover_group, target.azure_region, target.role};
+  return {{target.failover_group, target.azure_region, target.apim_service}, target.role};
 }
 
 // The series of all targets with the same labels.
@@ -107,14 +109,17 @@ struct AgentMetrics::State {
 
   Mutex mutex;
   std::map<TargetKey, Series> series ABSL_GUARDED_BY(mutex);
-  // Of (failover_group, azure_region): the certificate's family has no role.
-  std::map<std::pair<std::string, std::string>, Gauge*> certificates ABSL_GUARDED_BY(mutex);
+  std::map<ServiceKey, Gauge*> certificates ABSL_GUARDED_BY(mutex);  // their family has no role
 
+  static Labels LabelsOf(const ServiceKey& key) {
+    return {{"failover_group", std::get<0>(key)},
+            {"azure_region", std::get<1>(key)},
+            {"apim_service", std::get<2>(key)}};
+  }
   Labels LabelsOf(const TargetKey& key, bool role) const {
-    Labels labels = {{"failover_group", std::get<0>(key)},
-                     {"probe_region", probe_region},
-                     {"azure_region", std::get<1>(key)}};
-    if (role) labels["role"] = std::get<2>(key);
+    Labels labels = LabelsOf(key.first);
+    labels["probe_region"] = probe_region;
+    if (role) labels["role"] = key.second;
     return labels;
   }
   void AddSeries(const TargetKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -129,7 +134,7 @@ void AgentMetrics::State::AddSeries(const TargetKey& key) {
     made.results[result] = &results.Add(labels);
   }
   for (size_t i = 0; i < kPhases; ++i) {
-    // Series of one (group, region) are shared by its roles.
+    // Series of one service are shared by its roles.
     Labels labels = LabelsOf(key, false);
     labels["phase"] = kPhaseNames[i];
     made.phases[i] = &duration.Add(labels, PhaseBuckets());
@@ -161,10 +166,10 @@ std::shared_ptr<prometheus::Collectable> AgentMetrics::collectable() const {
 void AgentMetrics::SetAssignment(const PreparedAssignment& assignment) {
   State& s = *state_;
   std::map<TargetKey, std::set<std::string>> wanted;
-  std::set<std::pair<std::string, std::string>> regions;
+  std::set<ServiceKey> services;
   for (const auto& target : assignment.targets) {
     wanted[KeyOf(*target)].insert(target->id);
-    regions.emplace(target->failover_group, target->azure_region);
+    services.insert(KeyOf(*target).first);
   }
   const auto gauge = [&s](const char* state, size_t count) {
     s.targets.Add({{"probe_region", s.probe_region}, {"state", state}})
@@ -176,7 +181,7 @@ void AgentMetrics::SetAssignment(const PreparedAssignment& assignment) {
   s.term.Set(static_cast<double>(assignment.term));
   s.generation.Set(static_cast<double>(assignment.generation));
   for (auto at = s.series.begin(); at != s.series.end();) {
-    const auto& [group, region, role] = at->first;
+    const ServiceKey& service = at->first.first;
     const auto kept = wanted.find(at->first);
     if (kept != wanted.end()) {
       auto& last = at->second.last;
@@ -187,17 +192,17 @@ void AgentMetrics::SetAssignment(const PreparedAssignment& assignment) {
       continue;
     }
     s.RemoveSeries(at->second);
-    if (regions.count({group, region}) == 0) {
+    if (services.count(service) == 0) {
       for (Histogram* phase : at->second.phases) s.duration.Remove(phase);
       if (at->second.last_success != nullptr) s.last_success.Remove(at->second.last_success);
-      if (auto found = s.certificates.find({group, region}); found != s.certificates.end()) {
+      if (auto found = s.certificates.find(service); found != s.certificates.end()) {
         s.certificate.Remove(found->second);
         s.certificates.erase(found);
       }
-      // Other roles of the same region are removed in this pass too: they must not remove these
+      // Other roles of the same service are removed in this pass too: they must not remove these
       // again.
       for (auto& [key, other] : s.series) {
-        if (std::get<0>(key) != group || std::get<1>(key) != region) continue;
+        if (key.first != service) continue;
         other.phases.fill(nullptr);
         other.last_success = nullptr;
       }
@@ -228,11 +233,8 @@ void AgentMetrics::Result(const Target& target, const v1::ProbeResult& result, a
     series.last_success->Set(absl::ToDoubleSeconds(now - absl::UnixEpoch()));
   }
   if (result.certificate_expiry_unix() != 0 && target.tls) {
-    Gauge*& gauge = s.certificates[{target.failover_group, target.azure_region}];
-    if (gauge == nullptr) {
-      gauge = &s.certificate.Add(
-          {{"failover_group", target.failover_group}, {"azure_region", target.azure_region}});
-    }
+    Gauge*& gauge = s.certificates[key.first];
+    if (gauge == nullptr) gauge = &s.certificate.Add(State::LabelsOf(key.first));
     gauge->Set(static_cast<double>(result.certificate_expiry_unix()));
   }
   const v1::Phases& phases = result.phases();

@@ -141,6 +141,7 @@ bool StreamReporter::SendBatch(Stream& stream, std::stop_token stop,
   results.mutable_results()->Add(batch.results.begin(), batch.results.end());
   results.set_replay(replay);
   results.set_replay_end(replay_end);
+  results.set_wall_unix_ms(absl::ToUnixMillis(options_.clock->Wall()));
   if (!stream.Write(message)) return false;
   options_.results->Delivered(batch.next);
   return true;

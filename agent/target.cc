@@ -180,6 +180,7 @@ absl::StatusOr<Target> PrepareTarget(const v1::Target& from) {
   target.ca_file = from.ca_file();
   target.failover_group = from.failover_group();
   target.azure_region = from.azure_region();
+  target.apim_service = from.apim_service();
   target.role = from.role();
   target.definition = from.definition();
   return target;

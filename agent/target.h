@@ -25,9 +25,10 @@ struct Target {
   Assertions assertions;
   Cadence cadence;
   bool reuse_connection = false;
-  std::string served_by_header;                    // lower case; empty = none
-  std::string ca_file;                             // empty = the agent's own
-  std::string failover_group, azure_region, role;  // labels of its metrics
+  std::string served_by_header;  // lower case; empty = none
+  std::string ca_file;           // empty = the agent's own
+  // Labels of its metrics.
+  std::string failover_group, azure_region, apim_service, role;
   uint64_t definition = 0;
 };
 

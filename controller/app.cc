@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -12,6 +13,8 @@
 #include "common/admin_server.h"
 #include "common/clock.h"
 #include "common/config_file.h"
+#include "common/exposition.h"
+#include "common/grpc_server_metrics.h"
 #include "common/http_client.h"
 #include "common/log.h"
 #include "common/mutex.h"
@@ -137,10 +140,11 @@ int WaitForSignal() {
 }
 
 // `replica` may be null.
-absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const std::string& address,
-                                                        runtime::ControlLoop& loop,
-                                                        const Replica* replica) {
+absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(
+    const std::string& address, runtime::ControlLoop& loop, const Replica* replica,
+    std::shared_ptr<const Exemplars> exemplars) {
   AdminServer::Options admin;
+  admin.exemplars = std::move(exemplars);
   admin.address = address;
   admin.live = [&loop, replica]() -> AdminServer::Check {
     const absl::Duration idle = loop.Idle();
@@ -205,35 +209,41 @@ absl::Status RunController(const AppOptions& options) {
           "; allowed: spiffe://<trust domain>/controller/<name>"));
     }
   }
+  // Set before the first scrape; metrics outlive what tells them.
+  runtime::ControlLoop* loop_for_metrics = nullptr;
+  const Replica* replica_for_metrics = nullptr;
+  std::shared_ptr<metrics::Metrics> metrics =
+      metrics::Metrics::Create([&loop_for_metrics, &replica_for_metrics] {
+        metrics::Snapshot snapshot = loop_for_metrics->Snapshot();
+        if (replica_for_metrics != nullptr) snapshot.election = replica_for_metrics->State();
+        return snapshot;
+      });
   std::unique_ptr<Replica> replica;
   std::unique_ptr<store::Store> files;
   if (settings.kubernetes.has_value()) {
-    ASSIGN_OR_RETURN(replica, Replica::Create(*settings.kubernetes));
+    ASSIGN_OR_RETURN(replica, Replica::Create(*settings.kubernetes, *metrics));
+    replica_for_metrics = replica.get();
   } else {
     ASSIGN_OR_RETURN(files, store::OpenFileStore({settings.store_directory}));
   }
-
-  runtime::ControlLoop* loop_for_metrics = nullptr;
-  std::shared_ptr<metrics::Metrics> metrics =
-      metrics::Metrics::Create([&loop_for_metrics, &replica] {
-        metrics::Snapshot snapshot = loop_for_metrics->Snapshot();
-        if (replica != nullptr) snapshot.election = replica->State();
-        return snapshot;
-      });
   std::unique_ptr<runtime::ControlLoop> loop =
       MakeLoop(settings, replica != nullptr ? replica->store() : *files, replica.get(),
                tls ? tls->Self().ToString() : "insecure", *metrics);
   loop_for_metrics = loop.get();
   std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
   if (tls != nullptr) {
-    process->SetCertificateExpiry("server", absl::ToUnixSeconds(tls->CertificateExpiry()));
-    process->SetCertificateExpiry("ca", absl::ToUnixSeconds(tls->CaExpiry()));
+    process->CertificatesFrom([tls = tls.get()]() -> std::map<std::string, double> {
+      return {{"server", absl::ToUnixSeconds(tls->CertificateExpiry())},
+              {"ca", absl::ToUnixSeconds(tls->CaExpiry())}};
+    });
   }
+  const std::shared_ptr<GrpcServerMetrics> grpc_metrics = GrpcServerMetrics::Create();
 
   intake::IntakeOptions intake_options;
   intake_options.address = settings.agent_address;
   intake_options.tls = tls.get();
   intake_options.clock = &RealClock();
+  intake_options.grpc_metrics = grpc_metrics.get();
   intake_options.replicas_address = settings.replicas_address;
   intake_options.sink = [&loop](intake::AgentInput input) {
     return loop->Receive(std::move(input));
@@ -245,15 +255,17 @@ absl::Status RunController(const AppOptions& options) {
   operator_options.address = settings.operator_address;
   operator_options.tls = tls.get();
   operator_options.handlers = loop->OperatorHandlers();
+  operator_options.grpc_metrics = grpc_metrics.get();
   absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators =
       operators::OperatorServer::Start(std::move(operator_options));
   absl::StatusOr<std::unique_ptr<AdminServer>> admin =
-      StartAdmin(settings.metrics_address, *loop, replica.get());
+      StartAdmin(settings.metrics_address, *loop, replica.get(), metrics->exemplars());
   absl::Status status = operators.ok() ? admin.status() : operators.status();
   if (status.ok()) {
     for (const std::weak_ptr<prometheus::Collectable>& collectable : metrics->collectables())
       (*admin)->AddMetrics(collectable);
     (*admin)->AddMetrics(process->collectable());
+    (*admin)->AddMetrics(grpc_metrics->collectable());
     status = WriteAddresses(options.address_file, settings, intake->port(), (*operators)->port(),
                             (*admin)->port());
   }

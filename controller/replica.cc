@@ -45,24 +45,32 @@ std::string PodName() {
   return gethostname(host, sizeof(host) - 1) == 0 ? host : "controller";
 }
 
-absl::StatusOr<std::unique_ptr<Replica>> Replica::Create(const KubernetesSettings& settings) {
+absl::StatusOr<std::unique_ptr<Replica>> Replica::Create(const KubernetesSettings& settings,
+                                                         metrics::Metrics& metrics) {
   KubernetesSettings complete = settings;
   ASSIGN_OR_RETURN(complete.server, Complete(settings.server));
-  std::unique_ptr<Replica> replica(new Replica(std::move(complete)));
+  std::unique_ptr<Replica> replica(new Replica(std::move(complete), metrics));
   kubernetes::ConfigMapStoreOptions options;
   options.server = replica->settings_.server;
   options.prefix = replica->settings_.prefix;
   options.clock = &RealClock();
   options.stop = replica->stop_.get_token();
+  options.observe = replica->observe_;
   options.may_write = [replica = replica.get()] { return replica->MayWrite(); };
   ASSIGN_OR_RETURN(replica->store_, kubernetes::OpenConfigMapStore(std::move(options)));
   return replica;
 }
 
-Replica::Replica(KubernetesSettings settings)
+Replica::Replica(KubernetesSettings settings, metrics::Metrics& metrics)
     : settings_(std::move(settings)),
+      metrics_(metrics),
+      observe_(
+          [&metrics](const std::string& method, const std::string& host, const std::string& code,
+                     absl::Duration took) { metrics.KubernetesCall(method, host, code, took); }),
       identity_(kubernetes::NewIdentity(PodName())),
-      events_({settings_.server, identity_, &RealClock(), nullptr}) {}
+      events_({settings_.server, identity_, &RealClock(), nullptr, observe_}) {
+  metrics_.UsesKubernetes(kubernetes::HostOf(settings_.server));
+}
 
 Replica::~Replica() { stop_.request_stop(); }
 
@@ -141,13 +149,24 @@ absl::Status Replica::Join(runtime::ControlLoop& loop) {
   options.times = settings_.times;
   options.clock = &RealClock();
   options.callbacks = Callbacks(loop);
+  options.observe = observe_;
+  options.on_write = [this](absl::Duration took, bool renewed) {
+    metrics_.LeaseWrite(took, renewed);
+  };
   ASSIGN_OR_RETURN(keeper_, kubernetes::LeaseKeeper::Start(std::move(options)));
   at_work_ = keeper_.get();
+  kubernetes::WatchOptions watch;
+  watch.server = settings_.server;
+  watch.collection = kubernetes::ConfigMapsOfStore(settings_.server.name_space, settings_.prefix);
+  watch.clock = &RealClock();
+  watch.changed = [&loop] { loop.RecordsChanged(); };
+  watch_ = std::make_unique<kubernetes::Watch>(std::move(watch));
   return absl::OkStatus();
 }
 
 void Replica::Leave() {
   leaving_ = true;
+  watch_.reset();
   if (keeper_ != nullptr) keeper_->Release();
   at_work_ = nullptr;
   keeper_.reset();
@@ -168,6 +187,8 @@ metrics::ElectionState Replica::State() const {
   state.lost = lost_;
   state.released = released_;
   state.dropped_events = events_.dropped();
+  if (lease.last_renewal != absl::InfinitePast())
+    state.last_renewal_ms = absl::ToUnixMillis(lease.last_renewal);
   return state;
 }
 

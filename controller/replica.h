@@ -12,6 +12,7 @@
 #include "controller/config.h"
 #include "controller/kubernetes/events.h"
 #include "controller/kubernetes/lease_keeper.h"
+#include "controller/kubernetes/watch.h"
 #include "controller/metrics/metrics.h"
 #include "controller/runtime/control_loop.h"
 #include "controller/store/store.h"
@@ -26,7 +27,9 @@ std::string PodName();
 class Replica {
  public:
   // FailedPrecondition: no pod, and the configuration does not say what a pod would know.
-  static absl::StatusOr<std::unique_ptr<Replica>> Create(const KubernetesSettings& settings);
+  // `metrics` outlives it.
+  static absl::StatusOr<std::unique_ptr<Replica>> Create(const KubernetesSettings& settings,
+                                                         metrics::Metrics& metrics);
   ~Replica();
 
   store::Store& store() { return *store_; }
@@ -34,7 +37,8 @@ class Replica {
   runtime::Election Election();
   void OnHistory(const std::string& group, const v1::HistoryEntry& entry);
 
-  // Takes part in the election from now on, and has `loop` lead and stop leading.
+  // Takes part in the election from now on, and has `loop` lead and stop leading, and read what
+  // other replicas have written as soon as they have.
   absl::Status Join(runtime::ControlLoop& loop);
   // The loop has stopped: gives the Lease back, so that another replica leads within seconds.
   void Leave();
@@ -44,7 +48,7 @@ class Replica {
   absl::Status Live() const;
 
  private:
-  explicit Replica(KubernetesSettings settings);
+  Replica(KubernetesSettings settings, metrics::Metrics& metrics);
   bool MayAct(uint64_t term) const;
   // The present term's writes may leave.
   absl::Status MayWrite() const;
@@ -52,6 +56,8 @@ class Replica {
   void PublishLease(bool warning, const std::string& action, const std::string& note);
 
   const KubernetesSettings settings_;
+  metrics::Metrics& metrics_;
+  const kubernetes::ApiClient::Observer observe_;
   const std::string identity_;
   const std::stop_source stop_;
   Mutex joining_;  // held until keeper_ is set; callbacks wait for it
@@ -60,6 +66,7 @@ class Replica {
   std::atomic<uint64_t> acquired_ = 0, lost_ = 0, released_ = 0;
   std::atomic<bool> leaving_ = false;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<kubernetes::Watch> watch_;
   kubernetes::EventPublisher events_;
 };
 

@@ -17,6 +17,7 @@ namespace {
 constexpr absl::Duration kLongestWait = absl::Seconds(30);
 constexpr absl::Duration kWarm = absl::Seconds(45);
 constexpr char kEndpointsVersion[] = "2022-09-01";
+constexpr char kClientRequestId[] = "x-ms-client-request-id";
 
 // A GUID; of an operation's requests the first half is the operation's id.
 std::string ClientRequestId(const std::string& id) {
@@ -70,7 +71,11 @@ HttpResult Lane::Observed(const HttpRequest& request, const std::string& api,
   const std::string code = CodeOf(result);
   const bool to_arm = api != "storage" && api != "entra" && api != "imds";
   if (to_arm && result.response.has_value()) arm_used_ = ended;
-  if (data_.observer) data_.observer(api, operation, code, ended - begun);
+  std::string request_id;
+  for (const auto& [name, value] : request.headers) {
+    if (name == kClientRequestId) request_id = value;
+  }
+  if (data_.observer) data_.observer(api, operation, code, ended - begun, request_id);
   const bool good = result.response.has_value() && result.response->status < 400;
   if (!good && !(result.response.has_value() && result.response->status == 404)) {
     const v1::AzureError error =
@@ -78,10 +83,17 @@ HttpResult Lane::Observed(const HttpRequest& request, const std::string& api,
     LogInfo("a call to Azure did not succeed", {{"api", api},
                                                 {"operation", operation},
                                                 {"code", code},
+                                                {"client_request_id", request_id},
                                                 {"error_code", error.code()},
                                                 {"error", error.message()},
                                                 {"request_id", error.request_id()},
                                                 {"correlation_id", error.correlation_id()}});
+  } else {
+    LogDebug("a call to Azure was answered", {{"api", api},
+                                              {"operation", operation},
+                                              {"code", code},
+                                              {"client_request_id", request_id},
+                                              {"took", ended - begun}});
   }
   return result;
 }
@@ -97,7 +109,7 @@ absl::Status Lane::EnsureToken(absl::Duration wait) {
 }
 
 Sent Lane::Once(HttpRequest request, const Call& call, const Authorize& authorize) {
-  request.headers.emplace_back("x-ms-client-request-id", ClientRequestId(call.id));
+  request.headers.emplace_back(kClientRequestId, ClientRequestId(call.id));
   if (absl::Status bad = authorize(request); !bad.ok()) return NotSent(bad.message());
   const absl::Duration left = call.send_by - clock().Steady();
   if (left <= absl::ZeroDuration())

@@ -29,6 +29,8 @@ struct Call {
   absl::Duration token_wait = absl::InfiniteDuration();
 };
 
+inline constexpr int kReadTries = 3;  // Call::tries of a read
+
 struct Sent {
   std::optional<HttpResponse> response;
   bool maybe_sent = false;  // without a response: the request may have reached Azure

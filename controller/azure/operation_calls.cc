@@ -16,7 +16,6 @@
 namespace failover::azure {
 namespace {
 
-constexpr int kReadTries = 3;
 constexpr absl::Duration kPostTimeout = absl::Seconds(70);  // ARM itself answers 504 after 60 s
 // Workspaces are known from 2022-09-01-preview on; asked with a version that has them.
 constexpr char kWorkspacesVersion[] = "2024-05-01";

@@ -10,7 +10,6 @@
 namespace failover::azure {
 namespace {
 
-constexpr int kReadTries = 3;
 constexpr size_t kMaxManifest = 64 << 20;
 constexpr absl::Duration kManifestTimeout = absl::Minutes(2);
 constexpr char kUnknownGroup[] = "the failover group is not configured";

@@ -44,9 +44,11 @@ struct GroupAzure {
 };
 
 // Per call, for metrics: api is arm, apim, storage, entra, imds or trafficmanager; code a status,
-// "timeout" or "connect_error". Called on the worker's thread.
+// "timeout" or "connect_error"; request_id what we sent as x-ms-client-request-id, empty for token
+// requests. Called on the worker's thread.
 using CallObserver = std::function<void(const std::string& api, const std::string& operation,
-                                        const std::string& code, absl::Duration took)>;
+                                        const std::string& code, absl::Duration took,
+                                        const std::string& request_id)>;
 
 // What all workers share. Thread-safe after construction.
 class AzureShared {

@@ -117,6 +117,7 @@ class Hub {
   void Burst(const std::string& probe_region, const std::vector<std::string>& targets);
   std::vector<v1::AgentInfo> Agents() const;
   std::vector<AgentCounters> Counters() const;
+  std::map<std::string, ReportDelays> Delays() const;
 
   // Closes every stream and takes no other; `sink` is not called by any later event.
   void Stop();
@@ -154,6 +155,8 @@ class Hub {
   void CountLocked(const Key& key, const std::string& kind, uint64_t n)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Instance* FindLocked(const core::AgentId& agent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ObserveLocked(const std::string& probe_region, absl::Duration delay)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Plans an AgentStream event that says what is true when it is made.
   void AnnounceLocked(const core::AgentId& agent, std::shared_ptr<void> hold)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -167,6 +170,7 @@ class Hub {
   std::shared_ptr<const Table> table_ ABSL_GUARDED_BY(mutex_);
   std::map<Key, Identity> identities_ ABSL_GUARDED_BY(mutex_);
   std::map<Key, std::map<std::string, uint64_t>> counters_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, ReportDelays> delays_ ABSL_GUARDED_BY(mutex_);  // by probe region
   std::map<core::AgentId, std::vector<std::shared_ptr<void>>> announcements_
       ABSL_GUARDED_BY(mutex_);  // with the holds of the streams that wait for them
   bool flush_planned_ ABSL_GUARDED_BY(mutex_) = false;

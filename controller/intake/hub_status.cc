@@ -1,4 +1,5 @@
 // What the hub counts and shows of agents.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,15 @@ void Hub::CountLocked(const Key& key, const std::string& kind, uint64_t n) {
   // What has no room of its own is still counted.
   const bool room = counters_.count(key) > 0 || counters_.size() < kMaxIdentities;
   counters_[room ? key : Key()][kind] += n;
+}
+
+void Hub::ObserveLocked(const std::string& probe_region, absl::Duration delay) {
+  ReportDelays& delays = delays_[probe_region];
+  const double seconds = absl::ToDoubleSeconds(delay);
+  const auto& bounds = ReportDelays::kBounds;
+  const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), seconds);
+  ++delays.counts[static_cast<size_t>(bucket - bounds.begin())];
+  delays.sum += seconds;
 }
 
 void Hub::Note(const core::AgentId& agent, const MessageNote& note) {
@@ -38,8 +48,11 @@ void Hub::Note(const core::AgentId& agent, const MessageNote& note) {
   if (taken > 0) info.set_last_report_ms(absl::ToUnixMillis(clock().Wall()));
   if (note.relayed && instance->stream != nullptr) return;  // said by its own stream too
   info.set_results(info.results() + taken);
-  if (note.report_delay.has_value())
-    info.set_report_delay_ms(absl::ToInt64Milliseconds(*note.report_delay));
+  if (note.clock_skew.has_value())
+    info.set_clock_skew_ms(absl::ToInt64Milliseconds(*note.clock_skew));
+  if (!note.report_delay.has_value()) return;
+  info.set_report_delay_ms(absl::ToInt64Milliseconds(*note.report_delay));
+  ObserveLocked(agent.probe_region, *note.report_delay);
 }
 
 void Hub::AssignmentSent(const core::AgentId& agent, uint64_t generation) {
@@ -89,6 +102,11 @@ std::vector<v1::AgentInfo> Hub::Agents() const {
     }
   }
   return agents;
+}
+
+std::map<std::string, ReportDelays> Hub::Delays() const {
+  MutexLock lock(mutex_);
+  return delays_;
 }
 
 std::vector<AgentCounters> Hub::Counters() const {

@@ -88,6 +88,10 @@ class IntakeServer final : public Intake {
                                                     : grpc::InsecureServerCredentials(),
                              &port_);
     builder.RegisterService(&service_);
+    if (options_.grpc_metrics != nullptr) {
+      const auto* file = v1::AgentMessage::descriptor()->file();
+      options_.grpc_metrics->Watch(builder, MethodsOf(*file->FindServiceByName("AgentService")));
+    }
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(
@@ -130,6 +134,7 @@ class IntakeServer final : public Intake {
   }
   std::vector<v1::AgentInfo> Agents() const override { return hub_->Agents(); }
   std::vector<AgentCounters> Counters() const override { return hub_->Counters(); }
+  std::map<std::string, ReportDelays> Delays() const override { return hub_->Delays(); }
   int port() const override { return port_; }
 
  private:

@@ -1,6 +1,7 @@
 #ifndef CONTROLLER_INTAKE_INTAKE_H_
 #define CONTROLLER_INTAKE_INTAKE_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 #include "apim_failover/v1/agent.pb.h"
 #include "apim_failover/v1/operator.pb.h"
 #include "common/clock.h"
+#include "common/grpc_server_metrics.h"
 #include "common/proto.h"
 #include "common/tls.h"
 #include "controller/core/events.h"
@@ -60,11 +62,21 @@ struct AgentCounters {  // of one (probe region, agent name, result) since the s
   uint64_t count = 0;
 };
 
+// How late results reached this process: from a probe's end to its receipt, newest result of each
+// live batch, by probe region.
+struct ReportDelays {
+  static constexpr std::array<double, 12> kBounds = {0.05, 0.1, 0.2, 0.3, 0.5, 1,
+                                                     2,    5,   10,  30,  60,  300};  // seconds
+  std::array<uint64_t, kBounds.size() + 1> counts{};  // of each bucket alone; the last is beyond
+  double sum = 0;
+};
+
 struct IntakeOptions {
   std::string address;  // "host:port", port 0 = any
   TlsIdentity* tls =
       nullptr;  // null: --insecure, loopback only; the agent's word for region and name is taken
   Clock* clock = nullptr;
+  GrpcServerMetrics* grpc_metrics = nullptr;  // may be null
   // False when the mailbox is full: the message is dropped, the stream closed with
   // RESOURCE_EXHAUSTED, and the agent replays after its back-off. Called on gRPC's threads; must
   // not block.
@@ -102,6 +114,7 @@ class Intake {
   // to other replicas only says by which its results come.
   virtual std::vector<v1::AgentInfo> Agents() const = 0;
   virtual std::vector<AgentCounters> Counters() const = 0;
+  virtual std::map<std::string, ReportDelays> Delays() const = 0;
   virtual int port() const = 0;
 };
 

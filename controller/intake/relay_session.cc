@@ -294,6 +294,7 @@ void RelaySession::HandleResults(const core::AgentId& id, Agent& agent,
   }
   MessageNote note;
   note.relayed = true;
+  note.clock_skew = SkewOf(batch, hub_->clock().Wall() - held);
   SamplesByGroup groups;
   agent.judge.Take(batch, *table, id.probe_region, now - held, now, note, groups);
   hub_->Note(id, note);

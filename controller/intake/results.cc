@@ -44,6 +44,11 @@ bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age) {
   return age <= kMaxAge;
 }
 
+std::optional<absl::Duration> SkewOf(const v1::ResultBatch& batch, absl::Time wall) {
+  if (batch.wall_unix_ms() <= 0) return std::nullopt;
+  return absl::FromUnixMillis(batch.wall_unix_ms()) - wall;
+}
+
 const char* WhyRefused(const v1::ProbeResult& result, const TargetEntry* entry) {
   if (entry == nullptr) return "refused_unknown_target";
   if (result.definition() != entry->definition) return "refused_other_definition";

@@ -2,6 +2,7 @@
 #define CONTROLLER_INTAKE_RESULTS_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ bool ReadAge(const google::protobuf::Duration& proto, absl::Duration& age);
 // Null when the result can be used; else why not, as a kind of AgentCounters ("refused_age").
 // `entry` is null when its target is not assigned. Pure.
 const char* WhyRefused(const v1::ProbeResult& result, const TargetEntry* entry);
+
+// How far the agent's wall clock was ahead of ours when it sent the batch, the way here counted
+// against it; nothing when it does not say. `wall` is ours at that moment. For people only.
+std::optional<absl::Duration> SkewOf(const v1::ResultBatch& batch, absl::Time wall);
 
 // A good result on the controller's clock: its moments are receipt − age (design.md §5.1). `target`
 // is filled in by AddSample.

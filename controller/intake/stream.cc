@@ -230,7 +230,8 @@ void Stream::HandleResults(const v1::ResultBatch& batch) {
   const std::shared_ptr<const Table> table = hub_->table();
   MessageNote note;
   SamplesByGroup groups;
-  const SteadyTime receipt = hub_->clock().Steady();
+  const auto [receipt, wall] = hub_->clock().Read();
+  note.clock_skew = SkewOf(batch, wall);
   judge_.Take(batch, *table, agent_.probe_region, receipt, receipt, note, groups);
   WatchReplay();
   note.slowed = Charge(table->RateOf(agent_.probe_region), batch.results_size());

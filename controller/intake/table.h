@@ -40,6 +40,7 @@ struct MessageNote {
   bool slowed = false;   // the token buckets delay the next read
   bool relayed = false;  // it came by another replica
   std::optional<absl::Duration> report_delay;
+  std::optional<absl::Duration> clock_skew;  // the agent's wall clock less ours
 
   void Refuse(const char* kind, const std::string& target);
 };

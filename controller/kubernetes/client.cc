@@ -116,6 +116,13 @@ absl::StatusOr<ApiServer> ServerOfPod(const std::string& directory,
   return server;
 }
 
+std::string HostOf(const ApiServer& server) {
+  UrlParts parts;
+  if (!ParseUrl(server.url, parts).ok()) return "";
+  const bool ipv6 = parts.host.find(':') != std::string::npos;
+  return absl::StrCat(ipv6 ? "[" : "", parts.host, ipv6 ? "]" : "", ":", parts.port);
+}
+
 absl::Status CheckServer(const ApiServer& server) {
   UrlParts parts;
   RETURN_IF_ERROR(ParseUrl(server.url, parts));
@@ -153,11 +160,13 @@ std::string ConfigMapPath(const std::string& name_space, absl::string_view name)
                       name);
 }
 
-ApiClient::ApiClient(ApiServer server, Clock& clock, std::stop_token stop, MakeHttp make_http)
+ApiClient::ApiClient(ApiServer server, Clock& clock, std::stop_token stop, MakeHttp make_http,
+                     Observer observe)
     : server_(std::move(server)),
       clock_(clock),
       stop_(std::move(stop)),
-      make_http_(make_http ? std::move(make_http) : MakeHttp(&MakeCurl)) {}
+      make_http_(make_http ? std::move(make_http) : MakeHttp(&MakeCurl)),
+      observe_(std::move(observe)) {}
 
 absl::StatusOr<HttpClient*> ApiClient::Http() {
   std::string authority;
@@ -198,7 +207,15 @@ HttpResult ApiClient::Send(const ApiRequest& request, SteadyTime give_up) {
   sent.timeout = give_up - clock_.Steady();
   sent.connect_timeout = std::min(kConnectTimeout, sent.timeout);
   sent.max_response_bytes = request.max_answer_bytes;
-  return (*http)->Send(sent);
+  sent.on_body = request.on_body;
+  const SteadyTime begun = clock_.Steady();
+  HttpResult result = (*http)->Send(sent);
+  if (observe_) {
+    observe_(request.method, HostOf(server_),
+             result.response.has_value() ? absl::StrCat(result.response->status) : "<error>",
+             clock_.Steady() - begun);
+  }
+  return result;
 }
 
 ApiAnswer ApiClient::Call(const ApiRequest& request) {

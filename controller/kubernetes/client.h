@@ -42,6 +42,8 @@ struct ApiRequest {
   std::string accept = "application/json";
   absl::Duration timeout = absl::Seconds(5);  // of everything, a second try after a 401 included
   size_t max_answer_bytes = 4u << 20;
+  // A watch: gets a 2xx answer part by part instead (HttpRequest::on_body).
+  std::function<bool(absl::string_view part)> on_body = nullptr;
 };
 
 struct ApiAnswer {
@@ -64,8 +66,14 @@ class ApiClient {
   using MakeHttp =
       std::function<std::unique_ptr<HttpClient>(const std::string& ca_file, std::stop_token)>;
 
+  // Told each request with its answer, for metrics: `host` is the API server's with its port,
+  // `code` a status or "<error>" where there was none. On the caller's thread.
+  using Observer = std::function<void(const std::string& method, const std::string& host,
+                                      const std::string& code, absl::Duration took)>;
+
   // `stop` aborts a call. A null `make_http` means libcurl.
-  ApiClient(ApiServer server, Clock& clock, std::stop_token stop, MakeHttp make_http = nullptr);
+  ApiClient(ApiServer server, Clock& clock, std::stop_token stop, MakeHttp make_http = nullptr,
+            Observer observe = nullptr);
 
   ApiAnswer Call(const ApiRequest& request);
   const ApiServer& server() const { return server_; }
@@ -79,10 +87,13 @@ class ApiClient {
   Clock& clock_;
   const std::stop_token stop_;
   const MakeHttp make_http_;
+  const Observer observe_;
   std::string authority_;  // the file's text that http_ was made with
   std::unique_ptr<HttpClient> http_;
 };
 
+// As a label of metrics: "10.0.0.1:443".
+std::string HostOf(const ApiServer& server);
 // OK if a token may be sent there: https, or http on loopback.
 absl::Status CheckServer(const ApiServer& server);
 // 1 to 63 of a–z, 0–9 and '-', beginning and ending with a letter or digit.

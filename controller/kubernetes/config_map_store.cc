@@ -51,7 +51,7 @@ class ConfigMapStore final : public store::Store {
   explicit ConfigMapStore(ConfigMapStoreOptions options)
       : options_(std::move(options)),
         clock_(*options_.clock),
-        client_(options_.server, clock_, options_.stop, options_.make_http) {}
+        client_(options_.server, clock_, options_.stop, options_.make_http, options_.observe) {}
 
   absl::StatusOr<store::Versioned> Load(const std::string& group) override;
   absl::StatusOr<std::string> Save(v1::GroupRecord& record, const std::string& expected) override;
@@ -311,9 +311,9 @@ absl::StatusOr<std::map<std::string, std::string>> ConfigMapStore::List() {
   bool begun_again = false;
   for (int page = 0; page < kMaxPages; ++page) {
     ApiRequest request;
-    request.path = absl::StrCat(
-        ConfigMapPath(options_.server.name_space), "?labelSelector=", QueryEscaped(kLabel), "%3D",
-        options_.prefix, "&limit=", kPage, next.empty() ? "" : "&continue=", QueryEscaped(next));
+    request.path =
+        absl::StrCat(ConfigMapsOfStore(options_.server.name_space, options_.prefix),
+                     "&limit=", kPage, next.empty() ? "" : "&continue=", QueryEscaped(next));
     request.accept = kMetadataOnly;
     const ApiAnswer answer = Call(request);
     // The list has changed too much since its first page.
@@ -342,6 +342,11 @@ absl::StatusOr<std::map<std::string, std::string>> ConfigMapStore::List() {
 }
 
 }  // namespace
+
+std::string ConfigMapsOfStore(const std::string& name_space, const std::string& prefix) {
+  return absl::StrCat(ConfigMapPath(name_space), "?labelSelector=", QueryEscaped(kLabel), "%3D",
+                      prefix);
+}
 
 absl::StatusOr<std::unique_ptr<store::Store>> OpenConfigMapStore(ConfigMapStoreOptions options) {
   RETURN_IF_ERROR(CheckServer(options.server));

@@ -27,6 +27,7 @@ struct ConfigMapStoreOptions {
   std::function<absl::Status()>
       may_write;                  // asked before each write: this process leads; null = always
   ApiClient::MakeHttp make_http;  // null: libcurl
+  ApiClient::Observer observe;    // may be null
 };
 
 // Records as one ConfigMap per group, compare-and-swap by resourceVersion. Under the key `record`
@@ -40,6 +41,8 @@ struct ConfigMapStoreOptions {
 // version finds out whether it was done. Calls take 5 s at most; until a Retry-After has passed,
 // every one is Unavailable without being sent.
 absl::StatusOr<std::unique_ptr<store::Store>> OpenConfigMapStore(ConfigMapStoreOptions options);
+// The path of all the ConfigMaps of a prefix, by their label; with a query.
+std::string ConfigMapsOfStore(const std::string& name_space, const std::string& prefix);
 
 }  // namespace failover::kubernetes
 

@@ -48,7 +48,7 @@ EventPublisher::EventPublisher(EventPublisherOptions options)
     : options_(std::move(options)),
       clock_(*options_.clock),
       mailbox_(kWaiting),
-      client_(options_.server, clock_, std::stop_token(), options_.make_http),
+      client_(options_.server, clock_, std::stop_token(), options_.make_http, options_.observe),
       thread_([this] { Run(); }) {}
 
 EventPublisher::~EventPublisher() {

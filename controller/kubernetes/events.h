@@ -32,6 +32,7 @@ struct EventPublisherOptions {
   std::string instance;  // this process; at most 128 bytes are sent
   Clock* clock = nullptr;
   ApiClient::MakeHttp make_http;  // null: libcurl
+  ApiClient::Observer observe;    // may be null
 };
 
 // Writes events on a thread of its own; an event that cannot be written is dropped and counted. The

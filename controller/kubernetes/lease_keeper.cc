@@ -102,6 +102,7 @@ LeaseState LeaseKeeper::State() const {
   state.terms = terms_;
   state.failed_attempts = failed_attempts_;
   state.problem = elector_.problem();
+  state.last_renewal = last_renewal_;
   return state;
 }
 
@@ -152,7 +153,8 @@ LeaseAnswer LeaseKeeper::Carry(ApiClient& client, const LeaseAction& action) {
 }
 
 void LeaseKeeper::RunRequests() {
-  ApiClient client(options_.server, clock_, stop_.get_token(), options_.make_http);
+  ApiClient client(options_.server, clock_, stop_.get_token(), options_.make_http,
+                   options_.observe);
   std::minstd_rand random{std::random_device{}()};
   std::uniform_real_distribution<double> uniform(0, 1);
   while (!stop_.stop_requested()) {
@@ -171,9 +173,17 @@ void LeaseKeeper::RunRequests() {
       clock_.SleepUntil(action.until, wake);
       continue;
     }
-    const SteadyTime sent = clock_.Steady();
+    const auto [sent, sent_wall] = clock_.Read();
     LeaseAnswer answer = Carry(client, action);
+    // A release, without a holder, is none of these.
+    const bool wrote =
+        (action.kind == LeaseAction::kCreate || action.kind == LeaseAction::kUpdate) &&
+        !action.record.holder.empty();
+    const bool renewed =
+        wrote && (answer.kind == LeaseAnswer::kOk || answer.kind == LeaseAnswer::kCreated);
+    if (wrote && options_.on_write) options_.on_write(clock_.Steady() - sent, renewed);
     MutexLock lock(mutex_);
+    if (renewed) last_renewal_ = sent_wall;
     if (answer.kind == LeaseAnswer::kFailed || answer.kind == LeaseAnswer::kForbidden)
       ++failed_attempts_;
     elector_.Answered(std::move(answer), sent, clock_.Steady(), uniform(random));

@@ -38,6 +38,9 @@ struct LeaseKeeperOptions {
   Clock* clock = nullptr;
   LeaseCallbacks callbacks;
   ApiClient::MakeHttp make_http;  // null: libcurl
+  ApiClient::Observer observe;    // may be null
+  // Told each write of the Lease: `renewed` when it is ours afterwards. May be null.
+  std::function<void(absl::Duration took, bool renewed)> on_write;
 };
 
 // For metrics and the status.
@@ -46,7 +49,8 @@ struct LeaseState {
   Term term;           // while leading
   std::string leader;  // last seen, "" = none
   uint64_t slow_paths = 0, terms = 0, failed_attempts = 0;
-  absl::Status problem;  // of the last attempt
+  absl::Time last_renewal = absl::InfinitePast();  // when the last write that succeeded was sent
+  absl::Status problem;                            // of the last attempt
 };
 
 // The elector at work: one thread sends its requests over a connection of its own, a second one
@@ -93,6 +97,7 @@ class LeaseKeeper {
   std::stop_source wake_terms_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // no request will follow
   uint64_t terms_ ABSL_GUARDED_BY(mutex_) = 0, failed_attempts_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_renewal_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   SteadyTime turned_ ABSL_GUARDED_BY(mutex_);
 
   std::thread requests_, terms_thread_;

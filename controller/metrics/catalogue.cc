@@ -1,5 +1,6 @@
 #include "controller/metrics/catalogue.h"
 
+#include <limits>
 #include <utility>
 
 namespace failover::metrics {
@@ -8,6 +9,7 @@ namespace {
 using enum StateFamily;
 constexpr auto kGauge = prometheus::MetricType::Gauge;
 constexpr auto kCounter = prometheus::MetricType::Counter;
+constexpr auto kHistogram = prometheus::MetricType::Histogram;
 
 using Labels = std::vector<const char*>;
 
@@ -48,6 +50,8 @@ std::vector<FamilySpec> ProcessSpecs() {
        None(), "Attempts to renew or take over the Lease that failed."},
       {kEventsDropped, "apim_failover_kubernetes_events_dropped_total", kCounter, None(),
        "Events that could not be written to the cluster."},
+      {kLeaseLastRenewal, "apim_failover_leader_lease_last_renew_timestamp_seconds", kGauge, None(),
+       "When this replica last took or renewed the Lease. Absent if never."},
       {kFencingEpoch, "apim_failover_leader_fencing_epoch", kGauge, None(),
        "Term of this process: grows with every leadership or start."},
       {kStoreAvailable, "apim_failover_store_available", kGauge, None(),
@@ -74,6 +78,11 @@ std::vector<FamilySpec> ProcessSpecs() {
 
 std::vector<FamilySpec> TopologySpecs() {
   return {
+      {kTokenExpiry,
+       "apim_failover_azure_token_expiry_timestamp_seconds",
+       kGauge,
+       {"audience"},
+       "End of the leader's token for calls to Azure. Absent while there is none."},
       {kGroupInfo, "apim_failover_group_info", kGauge, With(Group(), "mode"),
        "Always 1; mode of the failover group."},
       {kGroupState, "apim_failover_group_state", kGauge, With(Group(), "state"),
@@ -130,16 +139,30 @@ std::vector<FamilySpec> SyncSpecs() {
        "1 while such an operation is open on the service, else 0."},
       {kOperationStarted, "apim_failover_sync_operation_started_timestamp_seconds", kGauge,
        Operation(), "When the open operation was begun. Absent while there is none."},
-      {kConsecutiveFailures, "apim_failover_sync_consecutive_failures", kGauge, Group(),
-       "Sync runs that failed in a row."},
+      {kOperationExpectedEnd, "apim_failover_sync_operation_expected_end_timestamp_seconds", kGauge,
+       Operation(),
+       "When the open operation should end: its start and the 95th percentile of its own history. "
+       "Absent without either."},
+      {kRunStarted, "apim_failover_sync_run_started_timestamp_seconds", kGauge, Group(),
+       "When the open sync run began. Absent while there is none."},
+      {kRunExpectedEnd, "apim_failover_sync_run_expected_end_timestamp_seconds", kGauge, Group(),
+       "When the open sync run should end, by the runs before it. Absent without either."},
+      {kSyncOperations, "apim_failover_sync_operations_total", kCounter,
+       With(Operation(), "result"),
+       "Backups, restores and verifications that ended while this process led. skipped: a standby "
+       "that a run left out."},
+      {kConsecutiveFailures, "apim_failover_sync_consecutive_failures", kGauge, Operation(),
+       "Operations that failed since the last one that succeeded; run, on the active service: "
+       "whole "
+       "sync runs."},
       {kLastDuration, "apim_failover_sync_last_duration_seconds", kGauge, Operation(),
        "How long the last successful operation of its kind took."},
       {kOperationP95, "apim_failover_sync_operation_p95_seconds", kGauge,
        With(Group(), "operation"),
        "95th percentile of the last 20 successful operations; cycle: a backup and a restore per "
-       "standby."},
-      {kDriftItems, "apim_failover_config_drift_items", kGauge, Service(),
-       "Entities that somebody changed on the standby since our last restore."},
+       "standby; run: whole sync runs."},
+      {kDriftItems, "apim_failover_config_drift_items", kGauge, With(Service(), "kind"),
+       "Entities that somebody changed on the standby since our last restore, at least."},
   };
 }
 
@@ -154,6 +177,9 @@ std::vector<FamilySpec> VerdictSpecs() {
       {kRegionVote, "apim_failover_probe_region_vote", kGauge,
        With(With(ServiceRegion(), "probe_region"), "vote"),
        "State set: 1 for the vote of the probe region on the service, 0 for the others."},
+      {kDissenting, "apim_failover_dissenting_region", kGauge, With(Service(), "probe_region"),
+       "1 while the probe region alone has seen the active service down for longer than "
+       "timing.freezeHold, else 0."},
       {kServingTraffic, "apim_failover_service_serving_traffic", kGauge, ServiceRegion(),
        "1 if the traffic layer was found to send traffic to the service, 0 if not. Absent while "
        "unknown."},
@@ -194,6 +220,15 @@ std::vector<FamilySpec> FailoverSpecs() {
        "Most of them before automatic failover stops."},
       {kApprovalPending, "apim_failover_approval_pending", kGauge, Group(),
        "1 while a failover waits for an operator's approval, else 0."},
+      {kSwitches,
+       "apim_failover_switches_total",
+       kCounter,
+       {"failover_group", "from_region", "to_region", "kind", "trigger", "result"},
+       "Failovers that ended while this process led."},
+      {kSwitchStarted, "apim_failover_switch_started_timestamp_seconds", kGauge, Group(),
+       "When the open failover was decided. Absent while there is none."},
+      {kSwitchExpectedEnd, "apim_failover_switch_expected_end_timestamp_seconds", kGauge, Group(),
+       "When the open failover should end, by those before it. Absent without either."},
       {kLastSwitch, "apim_failover_last_switch_timestamp_seconds", kGauge, Trigger(),
        "When traffic was last switched; one series per trigger ever used."},
       {kLastSwitchSuccess, "apim_failover_last_switch_success", kGauge, Trigger(),
@@ -221,9 +256,11 @@ std::vector<FamilySpec> AgentSpecs() {
        "Connected agent processes."},
       {kAgentLastReport, "apim_failover_agent_last_report_timestamp_seconds", kGauge, ProbeRegion(),
        "Receipt of the newest results of the region. Absent if there was none."},
-      {kAgentReportDelay, "apim_failover_agent_report_delay_seconds", kGauge, ProbeRegion(),
-       "From a probe's end to its receipt here, newest batch, slowest connected agent of the "
-       "region."},
+      {kAgentReportDelay, "apim_failover_agent_report_delay_seconds", kHistogram, ProbeRegion(),
+       "From a probe's end to its receipt here, newest result of each live batch."},
+      {kAgentClockSkew, "apim_failover_agent_clock_skew_seconds", kGauge, ProbeRegion(),
+       "Wall clock of an agent less ours, the connected one that is furthest off. Decides nothing; "
+       "absent until one tells."},
       {kAgentInfo, "apim_failover_agent_info", kGauge, With(ProbeRegion(), "version"),
        "Always 1; versions of the connected agents."},
       {kAgentCertificateExpiry, "apim_failover_agent_certificate_expiry_timestamp_seconds", kGauge,
@@ -255,18 +292,32 @@ Page::Page() {
   }
 }
 
-void Page::Add(StateFamily family, std::vector<std::string> values, double value) {
+prometheus::ClientMetric& Page::NewSample(StateFamily family, std::vector<std::string> values) {
   const FamilySpec& spec = Catalogue()[static_cast<size_t>(family)];
-  prometheus::ClientMetric metric;
+  prometheus::ClientMetric& metric = families_[static_cast<size_t>(family)].metric.emplace_back();
   metric.label.reserve(values.size());
   for (size_t i = 0; i < values.size(); ++i)
     metric.label.push_back({spec.labels.at(i), std::move(values[i])});
-  if (spec.type == prometheus::MetricType::Counter) {
-    metric.counter.value = value;
-  } else {
-    metric.gauge.value = value;
+  return metric;
+}
+
+void Page::Add(StateFamily family, std::vector<std::string> values, double value) {
+  const bool counter = Catalogue()[static_cast<size_t>(family)].type == kCounter;
+  prometheus::ClientMetric& metric = NewSample(family, std::move(values));
+  (counter ? metric.counter.value : metric.gauge.value) = value;
+}
+
+void Page::AddHistogram(StateFamily family, std::vector<std::string> values,
+                        const std::vector<double>& bounds, const std::vector<uint64_t>& counts,
+                        double sum) {
+  prometheus::ClientMetric::Histogram& histogram = NewSample(family, std::move(values)).histogram;
+  histogram.sample_sum = sum;
+  for (size_t i = 0; i <= bounds.size(); ++i) {
+    if (i < counts.size()) histogram.sample_count += counts[i];
+    histogram.bucket.push_back(
+        {histogram.sample_count,
+         i < bounds.size() ? bounds[i] : std::numeric_limits<double>::infinity()});
   }
-  families_[static_cast<size_t>(family)].metric.push_back(std::move(metric));
 }
 
 void Page::AddStateSet(StateFamily family, const std::vector<std::string>& values,

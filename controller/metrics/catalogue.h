@@ -1,6 +1,7 @@
 #ifndef CONTROLLER_METRICS_CATALOGUE_H_
 #define CONTROLLER_METRICS_CATALOGUE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ enum class StateFamily {
   kElectionTransitions,
   kElectionFailedAttempts,
   kEventsDropped,
+  kLeaseLastRenewal,
   kFencingEpoch,
   kStoreAvailable,
   kMailboxMessages,
@@ -26,7 +28,8 @@ enum class StateFamily {
   kAgentRefused,
   kAgentSlowed,
   kAgentSuperseded,
-  // Of groups: the leader's only.
+  // The leader's only, of groups but for the first.
+  kTokenExpiry,
   kGroupInfo,
   kGroupState,
   kEpoch,
@@ -52,6 +55,10 @@ enum class StateFamily {
   kNextRun,
   kOperationInProgress,
   kOperationStarted,
+  kOperationExpectedEnd,
+  kRunStarted,
+  kRunExpectedEnd,
+  kSyncOperations,
   kConsecutiveFailures,
   kLastDuration,
   kOperationP95,
@@ -60,6 +67,7 @@ enum class StateFamily {
   kServiceVerdict,
   kServiceVotes,
   kRegionVote,
+  kDissenting,
   kServingTraffic,
   kTrafficMatches,
   kTrafficLastRead,
@@ -76,6 +84,9 @@ enum class StateFamily {
   kFailoversLastDay,
   kFailoversMaxPerDay,
   kApprovalPending,
+  kSwitches,
+  kSwitchStarted,
+  kSwitchExpectedEnd,
   kLastSwitch,
   kLastSwitchSuccess,
   kLastSwitchRto,
@@ -87,6 +98,7 @@ enum class StateFamily {
   kAgentInstances,
   kAgentLastReport,
   kAgentReportDelay,
+  kAgentClockSkew,
   kAgentInfo,
   kAgentCertificateExpiry,
   kCount,
@@ -108,6 +120,10 @@ class Page {
  public:
   Page();
   void Add(StateFamily family, std::vector<std::string> values, double value);
+  // `counts` of each bucket alone, the last one beyond the bounds; empty: nothing was observed.
+  void AddHistogram(StateFamily family, std::vector<std::string> values,
+                    const std::vector<double>& bounds, const std::vector<uint64_t>& counts,
+                    double sum);
   // One series for each of `states`, 1 for the one that holds; `values` come before the state's
   // label.
   void AddStateSet(StateFamily family, const std::vector<std::string>& values,
@@ -116,6 +132,8 @@ class Page {
   std::vector<prometheus::MetricFamily> Take();
 
  private:
+  prometheus::ClientMetric& NewSample(StateFamily family, std::vector<std::string> values);
+
   std::vector<prometheus::MetricFamily> families_;
 };
 

@@ -1,7 +1,9 @@
 #include "controller/metrics/service_page.h"
 
+#include <algorithm>
 #include <limits>
-#include <vector>
+#include <map>
+#include <tuple>
 
 #include "controller/core/blockers.h"
 
@@ -20,6 +22,19 @@ const char* VoteName(v1::Vote vote) {
   return vote == v1::VOTE_DOWN ? "down" : "unknown";
 }
 
+void AddDrift(const std::string& g, const v1::ServiceStatus& service,
+              const std::vector<std::string>& entity_kinds, Page& page) {
+  const v1::Drift& drift = service.record().drift();
+  std::map<std::string, int> items;
+  for (const std::string& kind : entity_kinds) items[kind] = 0;
+  if (drift.found_ms() != 0) {
+    for (const v1::KindCount& kind : drift.kinds()) items[kind.kind()] = kind.count();
+    // Found by a version that did not tell the kinds.
+    if (drift.kinds().empty()) items["unknown"] = std::max(1, drift.count());
+  }
+  for (const auto& [kind, count] : items) page.Add(kDriftItems, {g, service.name(), kind}, count);
+}
+
 void AddStandby(const v1::GroupStatus& group, const v1::ServiceStatus& service, Page& page) {
   const std::string &g = group.name(), &s = service.name(), &region = service.azure_region();
   const v1::ServiceRecord& record = service.record();
@@ -33,7 +48,6 @@ void AddStandby(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   const std::string source = service.rpo_source().empty() ? "recovery_point" : service.rpo_source();
   page.Add(kRpo, {g, s, source}, SecondsOrInfinity(service.rpo_now_ms()));
   page.Add(kStandbyPromotable, {g, region, s}, service.ready());
-  page.Add(kDriftItems, {g, s}, record.drift().found_ms() != 0 ? record.drift().count() : 0);
   for (const core::BlockerRule& rule : core::BlockerTable()) {
     if (!rule.standby) continue;
     bool active = false;
@@ -51,9 +65,13 @@ void AddVerdict(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   int up = 0, down = 0;
   for (const std::string& probe_region : group.probe_regions()) {
     v1::Vote vote = v1::VOTE_UNKNOWN;
+    bool dissenting = false;
     for (const v1::RegionStatus& status : service.regions()) {
-      if (status.probe_region() == probe_region) vote = status.vote();
+      if (status.probe_region() != probe_region) continue;
+      vote = status.vote();
+      dissenting = status.dissenting();
     }
+    page.Add(kDissenting, {g, s, probe_region}, dissenting);
     up += vote == v1::VOTE_UP;
     down += vote == v1::VOTE_DOWN;
     page.AddStateSet(kRegionVote, {g, region, s, probe_region}, {"up", "down", "unknown"},
@@ -65,6 +83,19 @@ void AddVerdict(const v1::GroupStatus& group, const v1::ServiceStatus& service, 
   if (service.serving() == "enabled" || service.serving() == "disabled") {
     page.Add(kServingTraffic, {g, region, s}, service.serving() == "enabled");
   }
+}
+
+// Every result of every operation, so that the first one is an increase.
+void AddCounts(const std::string& g, const std::string& s, const RecordFacts& facts, Page& page) {
+  const auto add = [&](const std::string& operation, const std::string& result) {
+    const auto count = facts.operations.find({s, operation, result});
+    page.Add(kSyncOperations, {g, s, operation, result},
+             count == facts.operations.end() ? 0 : count->second);
+  };
+  for (const char* operation : kOperationNames) {
+    for (const char* result : kOperationResults) add(operation, result);
+  }
+  add("restore", kSkipped);
 }
 
 void AddOperations(const std::string& g, const v1::ServiceStatus& service, const RecordFacts& facts,
@@ -81,11 +112,21 @@ void AddOperations(const std::string& g, const v1::ServiceStatus& service, const
     if (running) {
       page.Add(kOperationStarted, {g, s, name},
                Seconds(open.sent_ms() != 0 ? open.sent_ms() : open.intent_ms()));
+      if (service.operation_forecast_ms() > 0)
+        page.Add(kOperationExpectedEnd, {g, s, name}, Seconds(service.operation_forecast_ms()));
     }
     const auto last = facts.last_duration_ms.find({s, name});
     if (last != facts.last_duration_ms.end())
       page.Add(kLastDuration, {g, s, name}, Seconds(last->second));
   }
+  for (const char* name : kOperationNames) {
+    const auto failures = facts.failures_in_a_row.find({s, name});
+    page.Add(kConsecutiveFailures, {g, s, name},
+             std::string(name) == "verify" ? service.record().verify_failures_in_a_row()
+             : failures == facts.failures_in_a_row.end() ? 0
+                                                         : failures->second);
+  }
+  AddCounts(g, s, facts, page);
   if (service.record().restored_at_ms() > 0) {
     page.Add(kRestoreLastSuccess, {g, s}, Seconds(service.record().restored_at_ms()));
   }
@@ -102,13 +143,17 @@ double SecondsOrInfinity(int64_t ms) {
 }
 
 void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
-                const RecordFacts& facts, Page& page) {
+                const RecordFacts& facts, const std::vector<std::string>& entity_kinds,
+                Page& page) {
   page.AddStateSet(kServiceRole, {group.name(), service.azure_region(), service.name()},
                    {"active", "standby", "unconfirmed"}, RoleName(service.role()));
   if (service.role() == v1::ROLE_ACTIVE) {
     page.Add(kActiveRegionInfo, {group.name(), service.azure_region(), service.name()}, 1);
   }
-  if (service.role() == v1::ROLE_STANDBY) AddStandby(group, service, page);
+  if (service.role() == v1::ROLE_STANDBY) {
+    AddStandby(group, service, page);
+    AddDrift(group.name(), service, entity_kinds, page);
+  }
   AddVerdict(group, service, page);
   AddOperations(group.name(), service, facts, page);
 }

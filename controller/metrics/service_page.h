@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "apim_failover/v1/operator.pb.h"
 #include "common/proto.h"
@@ -16,9 +17,9 @@ inline double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 // knows (design.md §6.10: it never flatters).
 double SecondsOrInfinity(int64_t ms);
 
-// The samples of one service of a group.
+// The samples of one service of a group. `entity_kinds`: those of a standby's drift.
 void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
-                const RecordFacts& facts, Page& page);
+                const RecordFacts& facts, const std::vector<std::string>& entity_kinds, Page& page);
 
 }  // namespace failover::metrics
 

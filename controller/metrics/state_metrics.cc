@@ -1,14 +1,19 @@
 #include "controller/metrics/state_metrics.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "controller/core/blockers.h"
+#include "controller/core/context.h"
+#include "controller/core/progress.h"
 #include "controller/metrics/catalogue.h"
 #include "controller/metrics/service_page.h"
 
@@ -47,6 +52,8 @@ void AddProcess(const Snapshot& snapshot, Page& page) {
     page.Add(kElectionTransitions, {"released"}, static_cast<double>(election.released));
     page.Add(kElectionFailedAttempts, {}, static_cast<double>(election.failed_attempts));
     page.Add(kEventsDropped, {}, static_cast<double>(election.dropped_events));
+    if (election.last_renewal_ms != 0)
+      page.Add(kLeaseLastRenewal, {}, Seconds(election.last_renewal_ms));
   }
   page.Add(kFencingEpoch, {}, static_cast<double>(snapshot.term));
   page.Add(kStoreAvailable, {}, snapshot.store_ok);
@@ -94,7 +101,8 @@ void AddAgentCounters(const Snapshot& snapshot, const std::set<std::string>& reg
 void AddAgents(const Snapshot& snapshot, const std::set<std::string>& regions, Page& page) {
   struct Region {
     int connected = 0;
-    int64_t last_report_ms = 0, delay_ms = -1, expiry_ms = 0;
+    int64_t last_report_ms = 0, expiry_ms = 0;
+    std::optional<int64_t> skew_ms;
     std::set<std::string> versions;
   };
   std::map<std::string, Region> by_region;
@@ -107,8 +115,9 @@ void AddAgents(const Snapshot& snapshot, const std::set<std::string>& regions, P
     if (!agent.connected()) continue;
     ++region.connected;
     region.versions.insert(agent.version());
-    if (agent.last_report_ms() != 0)
-      region.delay_ms = std::max(region.delay_ms, agent.report_delay_ms());
+    const bool furthest = agent.has_clock_skew_ms() &&
+                          std::abs(agent.clock_skew_ms()) >= std::abs(region.skew_ms.value_or(0));
+    if (furthest) region.skew_ms = agent.clock_skew_ms();
     const int64_t expiry = agent.certificate_expiry_ms();
     if (expiry != 0 && (region.expiry_ms == 0 || expiry < region.expiry_ms))
       region.expiry_ms = expiry;
@@ -117,7 +126,11 @@ void AddAgents(const Snapshot& snapshot, const std::set<std::string>& regions, P
     page.Add(kAgentInstances, {name}, region.connected);
     if (region.last_report_ms != 0)
       page.Add(kAgentLastReport, {name}, Seconds(region.last_report_ms));
-    if (region.delay_ms >= 0) page.Add(kAgentReportDelay, {name}, Seconds(region.delay_ms));
+    if (region.skew_ms.has_value()) page.Add(kAgentClockSkew, {name}, Seconds(*region.skew_ms));
+    const auto delays = snapshot.delays.find(name);
+    const Delays none;
+    const Delays& seen = delays == snapshot.delays.end() ? none : delays->second;
+    page.AddHistogram(kAgentReportDelay, {name}, snapshot.delay_bounds, seen.counts, seen.sum);
     for (const std::string& version : region.versions) page.Add(kAgentInfo, {name, version}, 1);
     if (region.expiry_ms != 0) page.Add(kAgentCertificateExpiry, {name}, Seconds(region.expiry_ms));
   }
@@ -150,13 +163,22 @@ void AddTopology(const v1::GroupStatus& group, Page& page) {
   }
 }
 
+// 0 = no history.
+int64_t Forecast(const v1::GroupStatus& group, const std::string& step) {
+  for (const v1::StepForecast& forecast : group.forecasts()) {
+    if (forecast.step() == step) return forecast.p95_ms();
+  }
+  return 0;
+}
+
 void AddSync(const v1::GroupStatus& group, const RecordFacts& facts, Page& page) {
   const std::string& g = group.name();
   const v1::SyncStatus& sync = group.sync();
   page.Add(kGroupRpo, {g, group.rpo_source().empty() ? "recovery_point" : group.rpo_source()},
            SecondsOrInfinity(group.rpo_now_ms()));
   page.Add(kSyncFrozen, {g}, group.frozen());
-  page.Add(kConsecutiveFailures, {g}, sync.failures_in_a_row());
+  if (!group.active().empty())
+    page.Add(kConsecutiveFailures, {g, group.active(), "run"}, sync.failures_in_a_row());
   if (sync.configured()) page.Add(kScheduleInterval, {g}, Seconds(sync.interval_ms()));
   if (sync.next_run_ms() > 0) page.Add(kNextRun, {g}, Seconds(sync.next_run_ms()));
   if (facts.newest_backup_expires_ms > 0)
@@ -167,6 +189,16 @@ void AddSync(const v1::GroupStatus& group, const RecordFacts& facts, Page& page)
     page.Add(kOperationP95, {g, "restore"}, Seconds(group.restore_p95_ms()));
   if (group.sync_cycle_p95_ms() > 0)
     page.Add(kOperationP95, {g, "cycle"}, Seconds(group.sync_cycle_p95_ms()));
+  for (const char* step : {core::kStepVerify, core::kStepRun}) {
+    if (const int64_t p95 = Forecast(group, step); p95 > 0)
+      page.Add(kOperationP95, {g, step}, Seconds(p95));
+  }
+  if (!core::IsOpen(sync.run())) return;
+  page.Add(kRunStarted, {g}, Seconds(sync.run().started_ms()));
+  // Until a whole run was seen, the sum of what it is made of.
+  const int64_t run = Forecast(group, core::kStepRun);
+  const int64_t expected = run > 0 ? run : group.sync_cycle_p95_ms();
+  if (expected > 0) page.Add(kRunExpectedEnd, {g}, Seconds(sync.run().started_ms() + expected));
 }
 
 void AddTraffic(const v1::GroupStatus& group, Page& page) {
@@ -216,6 +248,33 @@ void AddFailover(const v1::GroupStatus& group, Page& page) {
   page.Add(kApprovalPending, {g}, !group.approval().id().empty() && !group.approval().denied());
 }
 
+// Those that a failover from the present active service could add to are there before it, so that
+// it is an increase.
+void AddSwitches(const v1::GroupStatus& group, const RecordFacts& facts, Page& page) {
+  const std::string& g = group.name();
+  std::map<std::array<std::string, 5>, double> counts = facts.switches;
+  const auto region_of = [&](const std::string& name) {
+    for (const v1::ServiceStatus& service : group.services()) {
+      if (service.name() == name) return service.azure_region();
+    }
+    return std::string();
+  };
+  for (const v1::ServiceStatus& standby : group.services()) {
+    if (group.active().empty() || standby.name() == group.active()) continue;
+    for (const char* trigger : kTriggers) {
+      for (const char* result : kSwitchResults)
+        counts[{region_of(group.active()), standby.azure_region(), "failover", trigger, result}];
+    }
+  }
+  for (const auto& [key, count] : counts)
+    page.Add(kSwitches, {g, key[0], key[1], key[2], key[3], key[4]}, count);
+  const v1::Failover& failover = group.failover();
+  if (!core::IsOpen(failover)) return;
+  page.Add(kSwitchStarted, {g}, Seconds(failover.decided_ms()));
+  if (const int64_t expected = Forecast(group, core::kStepFailover); expected > 0)
+    page.Add(kSwitchExpectedEnd, {g}, Seconds(failover.decided_ms() + expected));
+}
+
 // Durable, so that rare events survive a restart and a change of the leader.
 void AddLastSwitches(const v1::GroupStatus& group, Page& page) {
   const std::string& g = group.name();
@@ -251,15 +310,18 @@ std::vector<prometheus::MetricFamily> StateMetrics::Collect() const {
       snapshot.leader ? ProbeRegions(snapshot) : std::set<std::string>();
   AddAgentCounters(snapshot, regions, page);
   if (!snapshot.leader) return page.Take();
+  if (snapshot.token_expiry_ms != 0)
+    page.Add(kTokenExpiry, {"arm"}, Seconds(snapshot.token_expiry_ms));
   AddAgents(snapshot, regions, page);
   for (const v1::GroupStatus& group : snapshot.groups) {
     const RecordFacts facts = records_.FactsOf(group.name());
     AddTopology(group, page);
     for (const v1::ServiceStatus& service : group.services())
-      AddService(group, service, facts, page);
+      AddService(group, service, facts, snapshot.entity_kinds, page);
     AddSync(group, facts, page);
     AddTraffic(group, page);
     AddFailover(group, page);
+    AddSwitches(group, facts, page);
     AddLastSwitches(group, page);
   }
   return page.Take();

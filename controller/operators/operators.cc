@@ -153,6 +153,17 @@ class Service final : public v1::OperatorService::CallbackService {
   std::shared_ptr<std::atomic<int>> open_;
 };
 
+// Of the three services on this port.
+std::vector<GrpcMethod> Methods() {
+  const auto* file = v1::OrderRequest::descriptor()->file();
+  std::vector<GrpcMethod> methods = MethodsOf(*file->FindServiceByName("OperatorService"));
+  methods.push_back({"unary", "grpc.health.v1.Health", "Check"});
+  methods.push_back({"server_stream", "grpc.health.v1.Health", "Watch"});
+  methods.push_back(
+      {"bidi_stream", "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo"});
+  return methods;
+}
+
 class Server final : public OperatorServer {
  public:
   explicit Server(const OperatorServerOptions& options) : service_(options) {}
@@ -173,6 +184,7 @@ class Server final : public OperatorServer {
                                                     : options.tls->ServerCredentials(),
                              &port_);
     builder.RegisterService(&service_);
+    if (options.grpc_metrics != nullptr) options.grpc_metrics->Watch(builder, Methods());
     builder.SetMaxReceiveMessageSize(kMaxMessage);
     builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);  // only reflection is synchronous
     builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "apim_failover/v1/operator.pb.h"
+#include "common/grpc_server_metrics.h"
 #include "common/proto.h"
 #include "common/tls.h"
 
@@ -37,6 +38,7 @@ struct OperatorServerOptions {
   std::string address;         // "host:port", port 0 = any
   TlsIdentity* tls = nullptr;  // null: --insecure, loopback only; identity "insecure"
   Handlers handlers;
+  GrpcServerMetrics* grpc_metrics = nullptr;  // may be null
   absl::Duration call_limit = absl::Seconds(60);
   int max_calls = 64;  // at once; further ones are answered RESOURCE_EXHAUSTED
   int max_dangerous_orders_a_minute =

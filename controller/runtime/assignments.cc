@@ -148,6 +148,7 @@ class Builder {
     }
     target.set_failover_group(group.core.name);
     target.set_azure_region(group.core.services[service].azure_region);
+    target.set_apim_service(group.core.services[service].name);
     target.set_role(role);
     target.set_definition(DefinitionOf(target, rules.failure_threshold, rules.success_threshold));
     const core::TargetRef ref{core::TargetKind::kService, static_cast<int16_t>(service),

@@ -73,6 +73,9 @@ class ControlLoop {
   // The term is over. When it returns, nothing of it goes on: no call of Azure, no write of a
   // record. Thread-safe; not after Stop.
   virtual void StopLeading(uint64_t term, const std::string& why) = 0;
+  // Others may have written records: a follower reads them now, not only at its next turn.
+  // Thread-safe.
+  virtual void RecordsChanged() = 0;
   // Ends every thread. No call of intake or metrics afterwards. Called by the destructor too.
   virtual void Stop() = 0;
 

@@ -34,8 +34,9 @@ class Loop : public ControlLoop {
       : options_(std::move(options)),
         azure_(options_.settings.azure, *options_.clock,
                [metrics = options_.metrics](const std::string& api, const std::string& operation,
-                                            const std::string& code, absl::Duration took) {
-                 if (metrics != nullptr) metrics->AzureCall(api, operation, code, took);
+                                            const std::string& code, absl::Duration took,
+                                            const std::string& request_id) {
+                 if (metrics != nullptr) metrics->AzureCall(api, operation, code, took, request_id);
                }),
         mailbox_(kMailbox) {}
   ~Loop() override { Stop(); }
@@ -59,6 +60,9 @@ class Loop : public ControlLoop {
     mailbox_.Put([this, term] { BeginTerm(term); });
   }
   void StopLeading(uint64_t term, const std::string& why) override;
+  void RecordsChanged() override {
+    mailbox_.TryPut([this] { LookSoon(); });  // full: the next look comes anyway
+  }
   void Reconfigure(Settings settings, std::function<void(absl::Status)> done) override {
     auto shared = std::make_shared<Settings>(std::move(settings));
     mailbox_.Put([this, shared, done = std::move(done)] { done(PutInForce(std::move(*shared))); });
@@ -84,6 +88,7 @@ class Loop : public ControlLoop {
   void EndTerm(uint64_t lease_term, const std::string& why);
   // A follower's: reads the records that have changed since the last time.
   void LookAtRecords();
+  void LookSoon();
   void Looked(absl::StatusOr<std::vector<LookedAt>> seen);
   // Who leads, for whoever wanted a leader.
   std::string WhoLeads() const;
@@ -140,7 +145,7 @@ class Loop : public ControlLoop {
   // Of the process record; 0 until it was loaded in this term of the lease.
   uint64_t term_ = 0;
   uint64_t assignment_generation_ = 0, lives_ = 0;
-  SteadyTime next_look_ = SteadyTime::InfinitePast();
+  SteadyTime next_look_ = SteadyTime::InfinitePast(), last_look_ = SteadyTime::InfinitePast();
   bool looking_ = false;
   std::map<std::string, std::string> looked_;  // group → version of the record last looked at
   bool facts_changed_ = false;

@@ -69,7 +69,7 @@ void Loop::BeginGroup(const std::string& group) {
       [config](const v1::GroupRecord& record) { return core::RebindingProblem(config, record); },
       [this, group, lease_term = lease_term_](absl::StatusOr<v1::GroupRecord> record) {
         if (record.ok()) {
-          if (options_.metrics != nullptr) options_.metrics->RecordIs(*record);
+          if (options_.metrics != nullptr) options_.metrics->RecordLoaded(*record);
           told_[group] = record->history().empty() ? 0 : record->history().rbegin()->sequence();
         }
         auto shared = std::make_shared<absl::StatusOr<v1::GroupRecord>>(std::move(record));

@@ -1,5 +1,6 @@
 // Leading and following (design.md §9). A follower keeps every group's votes as the leader does,
 // and reads what the leader writes, so that it can decide from its first moment as a leader.
+#include <algorithm>
 #include <future>
 #include <utility>
 
@@ -12,7 +13,8 @@ namespace {
 
 constexpr int kWorkThreads = 4;
 constexpr absl::Duration kWarm = absl::Seconds(20);
-constexpr absl::Duration kLook = absl::Seconds(5);
+constexpr absl::Duration kLook = absl::Seconds(5);                 // at the latest
+constexpr absl::Duration kBetweenLooks = absl::Milliseconds(100);  // at the earliest
 constexpr absl::Duration kStopWait = absl::Seconds(5);
 
 }  // namespace
@@ -79,11 +81,17 @@ void Loop::LookAtRecords() {
   const SteadyTime now = options_.clock->Steady();
   if (Leads() || looking_ || now < next_look_) return;
   looking_ = true;
+  last_look_ = now;
   next_look_ = now + kLook;
   saver_->Look(looked_, [this](absl::StatusOr<std::vector<LookedAt>> seen) {
     auto shared = std::make_shared<absl::StatusOr<std::vector<LookedAt>>>(std::move(seen));
     mailbox_.Put([this, shared] { Looked(std::move(*shared)); });
   });
+}
+
+// A change that comes while records are being read is for the look after that.
+void Loop::LookSoon() {
+  next_look_ = std::min(next_look_, std::max(options_.clock->Steady(), last_look_ + kBetweenLooks));
 }
 
 void Loop::Looked(absl::StatusOr<std::vector<LookedAt>> seen) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "controller/azure/entities.h"
 #include "controller/core/context.h"
 #include "controller/runtime/loop.h"
 #include "controller/runtime/operator_calls.h"
@@ -251,7 +252,14 @@ metrics::Snapshot Loop::Snapshot() {
       result.agent_counters.push_back(
           {counter.probe_region, counter.agent, counter.kind, counter.count});
     }
+    for (const auto& [region, delays] : intake_->Delays())
+      result.delays[region] = {{delays.counts.begin(), delays.counts.end()}, delays.sum};
   }
+  result.delay_bounds = {intake::ReportDelays::kBounds.begin(),
+                         intake::ReportDelays::kBounds.end()};
+  result.entity_kinds = azure::Kinds();
+  if (const absl::Time expiry = azure_.TokenExpiry(); expiry != absl::InfinitePast())
+    result.token_expiry_ms = absl::ToUnixMillis(expiry);
   result.mailbox_size = mailbox_.size();
   result.mailbox_capacity = kMailbox;
   result.mailbox_refused = refused_.load();

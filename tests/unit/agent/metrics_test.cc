@@ -18,6 +18,7 @@ std::shared_ptr<const Target> TargetOf(const std::string& id, const std::string&
   target.id = id;
   target.failover_group = "orders";
   target.azure_region = region;
+  target.apim_service = "apim-" + region;
   target.role = role;
   target.tls = true;
   return std::make_shared<const Target>(target);
@@ -48,7 +49,8 @@ class AgentMetricsTest : public testing::Test {
 };
 
 constexpr char kLabels[] =
-    "azure_region=\"weu\",failover_group=\"orders\",probe_region=\"uksouth\"";
+    "apim_service=\"apim-weu\",azure_region=\"weu\",failover_group=\"orders\",probe_region="
+    "\"uksouth\"";
 
 TEST_F(AgentMetricsTest, EveryResultStartsAtZeroWhenATargetIsAssigned) {
   Assign({TargetOf("a", "weu", "active")});
@@ -104,9 +106,10 @@ TEST_F(AgentMetricsTest, ARoleThatMovesKeepsTheRegionsHistograms) {
   Result(before, true);
   Assign({after});
   Result(after, true);
-  EXPECT_TRUE(Has(
-      "apim_failover_probe_duration_seconds_count{azure_region=\"weu\",failover_group=\"orders\","
-      "phase=\"total\",probe_region=\"uksouth\"} 2"))
+  EXPECT_TRUE(
+      Has("apim_failover_probe_duration_seconds_count{apim_service=\"apim-weu\",azure_region="
+          "\"weu\",failover_group=\"orders\","
+          "phase=\"total\",probe_region=\"uksouth\"} 2"))
       << Text();
   EXPECT_EQ(Text().find("role=\"active\""), std::string::npos);
 }

@@ -23,14 +23,14 @@ constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 constexpr absl::Duration kLongestDebounce = absl::Seconds(1);
 constexpr uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;
 
-class Descriptor {
+class OwnedFd {
  public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  ~OwnedFd() {
     if (fd_ >= 0) close(fd_);
   }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
   int get() const { return fd_; }
 
  private:
@@ -137,8 +137,8 @@ class Watch {
   const std::vector<std::string> files_;
   const std::function<void()> on_change_;
   const absl::Duration recheck_;
-  const Descriptor inotify_;
-  const Descriptor wake_;
+  const OwnedFd inotify_;
+  const OwnedFd wake_;
   std::string seen_;
 };
 

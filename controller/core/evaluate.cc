@@ -209,6 +209,7 @@ void UpdateFreeze(Context& c) {
       seen.dissent_since.erase(known);
     }
     c.record().set_last_down_vote_ms(c.wall_ms());
+    seen.last_down_vote = c.now.steady;
     c.Persist();
   }
   // For a next life, which will not see the end of a vote that stands now.
@@ -262,9 +263,9 @@ Freeze FreezeOf(const Look& c) {
     return {absl::StrCat("a probe region votes down on ", name), since,
             seen.dissent_since.size() == 1 ? since + hold_ms : 0};
   }
-  const int64_t last = record.last_down_vote_ms();
-  const absl::Duration quiet = c.now.wall - absl::FromUnixMillis(last);
-  if (last != 0 && quiet < hold) {
+  const absl::Duration quiet = c.now.steady - seen.last_down_vote;
+  if (quiet < hold) {
+    const int64_t last = c.WallMs(seen.last_down_vote);
     return {absl::StrCat("the last down vote on ", name, " is ",
                          absl::FormatDuration(absl::Trunc(quiet, absl::Seconds(1))),
                          " old; restores wait until it is ", absl::FormatDuration(hold)),

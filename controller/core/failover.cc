@@ -160,6 +160,7 @@ void CommitRoles(Context& c) {
   record.clear_outage();
   record.set_last_down_vote_ms(0);
   c.seen().dissent_since.clear();
+  c.seen().last_down_vote = SteadyTime::InfinitePast();
   c.seen().active_up_since = SteadyTime::InfiniteFuture();
   failover.set_switched_ms(c.wall_ms());
   failover.set_stage(v1::FAILOVER_STAGE_DISABLING);

@@ -120,6 +120,10 @@ void ClipDeadlines(Context& c) {
   record.set_last_down_vote_ms(
       record.young_down_vote() ? now : std::min(record.last_down_vote_ms(), now));
   record.set_young_down_vote(false);
+  if (record.last_down_vote_ms() != 0) {
+    c.seen().last_down_vote =
+        c.now.steady - (c.now.wall - absl::FromUnixMillis(record.last_down_vote_ms()));
+  }
   record.set_last_sync_start_ms(std::min(record.last_sync_start_ms(), now));
   record.set_roles_since_ms(std::min(record.roles_since_ms(), now));
   for (int64_t& at : *record.mutable_failover_ms()) at = std::min(at, now);

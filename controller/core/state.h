@@ -61,6 +61,8 @@ struct Observed {
 
   // Freeze (design.md §6.4).
   std::map<int, SteadyTime> dissent_since;  // region → its lone `down` began
+  // last_down_vote_ms of the record, on the clock that nobody sets.
+  SteadyTime last_down_vote = SteadyTime::InfinitePast();
   SteadyTime active_up_since = SteadyTime::InfiniteFuture();
 
   // The open sync run.

@@ -236,6 +236,7 @@ void AssignRoles(Context& c, int active, absl::string_view why, absl::string_vie
   record.clear_traffic_writes();  // meant for other roles: no ground for a repair
   record.set_last_down_vote_ms(0);
   c.seen().dissent_since.clear();
+  c.seen().last_down_vote = SteadyTime::InfinitePast();
   c.seen().active_up_since = SteadyTime::InfiniteFuture();
   c.History("roles", absl::StrCat(record.services(active).name(), " is active: ", why), "ok", "",
             who);

@@ -101,6 +101,7 @@ void Simulation::Completed(int index, int group, std::vector<core::ProbeSample> 
       sample.clock_jumped = true;
       sample.completed = sample.completed - absl::Seconds(7);
     }
+    groups_[group].oracle->Measured(agent.id, sample, now());
     const bool first = !sample.success && !agent.failing[target];
     agent.failing[target] = !sample.success;
     if (first && !sample.burst && sample.target.kind == core::TargetKind::kService)

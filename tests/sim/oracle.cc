@@ -254,6 +254,25 @@ void Oracle::Decision(const core::Event& event, const core::GroupState& state, N
   AutomaticDecision(record, now);
 }
 
+void Oracle::Measured(const core::AgentId& agent, const core::ProbeSample& sample, Now now) {
+  if (sample.target.kind != core::TargetKind::kService) return;
+  Row& row = measured_[{agent, sample.target.service}];
+  row.length = sample.success ? 0 : row.length + 1;
+  if (row.length >= config_->decider().failure_threshold) row.long_enough = now.steady;
+}
+
+// Silence is no evidence: failures were measured in a row, not only heard of in a row (S7). What is
+// fresh may have been on its way for a second.
+bool Oracle::Failed(int service, int region, Now now) const {
+  const absl::Duration fresh =
+      2 * config_->decider().interval + config_->decider().timeout + absl::Seconds(1);
+  return std::any_of(measured_.begin(), measured_.end(), [&](const auto& line) {
+    const auto& [agent, of] = line.first;
+    return of == service && agent.probe_region == config_->probe_regions[region] &&
+           now.steady - line.second.long_enough <= fresh;
+  });
+}
+
 void Oracle::AutomaticDecision(const v1::GroupRecord& record, Now now) {
   const v1::Failover& failover = record.failover();
   const int from = config_->ServiceIndex(failover.from());
@@ -261,9 +280,11 @@ void Oracle::AutomaticDecision(const v1::GroupRecord& record, Now now) {
           absl::StrCat(failover.id(), ": ", votes_.Count(from, Opinion::kDown, now.steady),
                        " down, ", votes_.Count(from, Opinion::kUp, now.steady), " up"),
           now);
-  for (size_t region = 0;
-       region < config_->probe_regions.size() && failover.trigger() == "automatic"; ++region) {
+  for (size_t region = 0; region < config_->probe_regions.size(); ++region) {
     if (votes_.Of(from, static_cast<int>(region), now.steady) != Opinion::kDown) continue;
+    Require(Failed(from, static_cast<int>(region), now), "down_votes_were_measured",
+            config_->probe_regions[region], now);
+    if (failover.trigger() != "automatic") continue;
     Require(now.steady - votes_.LastSuccess(from, static_cast<int>(region)) >=
                 config_->min_down_duration,
             "dwell", config_->probe_regions[region], now);
@@ -392,7 +413,6 @@ void Oracle::FreezeHolds(const v1::GroupRecord& record, int active, Now now) {
   }
   if (rpo > config_->rpo_objective / 2 && now.steady - up_since_ >= config_->timing.freeze_thaw)
     return Count("freeze_thawed_by_rpo");
-  if (wall_jumps_) return;  // the record keeps wall moments alone
   const bool lone = down_since_.size() == 1 &&
                     now.steady - down_since_.begin()->second >= config_->timing.freeze_hold;
   if (lone) Count("freeze_lone_dissent");

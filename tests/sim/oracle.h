@@ -30,6 +30,8 @@ class Oracle {
   Oracle(const core::GroupConfig& config, const Truth& truth, bool wall_jumps, Coverage& coverage);
 
   // ---- told by the simulation, in the order in which things happen ----
+  // An agent has measured this, whether or not anybody will ever hear of it.
+  void Measured(const core::AgentId& agent, const core::ProbeSample& sample, Now now);
   void BeforeStep(const core::Event& event, Now now);
   void AfterStep(const core::Event& event, const core::GroupState& state,
                  const core::Commands& commands, Now now);
@@ -66,6 +68,7 @@ class Oracle {
   void Roles(const core::Event& event, const v1::GroupRecord& record, Now now);
   void Decision(const core::Event& event, const core::GroupState& state, Now now);
   void AutomaticDecision(const v1::GroupRecord& record, Now now);
+  bool Failed(int service, int region, Now now) const;
   void PauseHolds(const core::Event& event, const v1::GroupRecord& record, Now now);
   void Recovery(const core::Event& event, const v1::GroupRecord& record, Now now);
   void RestoreLeaves(const core::StartRestore& restore, const v1::GroupRecord& record, Now now);
@@ -110,6 +113,11 @@ class Oracle {
       read_before_;  // SetEndpoint and StartRestore, by call: the traffic read they rest on
   std::map<int, SteadyTime> down_since_,
       last_down_;  // regions that vote down on the active, or did
+  struct Row {     // of failures, as one agent measured them at one service
+    int length = 0;
+    SteadyTime long_enough = SteadyTime::InfinitePast();  // for a vote, when last
+  };
+  std::map<std::pair<core::AgentId, int>, Row> measured_;
   SteadyTime up_since_ = SteadyTime::InfiniteFuture();
   std::string watched_;  // the active service those are about
   std::set<std::string> sent_operations_;

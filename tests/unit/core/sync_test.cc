@@ -309,6 +309,21 @@ TEST_F(SyncTest, ADownVoteFreezesRestoresForTenMinutesAndNeverBackups) {
   EXPECT_GT(d.Count<StartRestore>(), restores);
 }
 
+TEST_F(SyncTest, AWallClockThatIsSetNeitherEndsAFreezeNorProlongsIt) {
+  d.config.rpo_objective = absl::InfiniteDuration();
+  for (const absl::Duration jump : {absl::Hours(1), -absl::Hours(1)}) {
+    d.up[0][2] = false;
+    d.Run(absl::Seconds(5));
+    d.up[0][2] = true;
+    d.Run(absl::Seconds(10));
+    d.SkipWall(jump);
+    d.Run(absl::Minutes(8));
+    EXPECT_NE(FreezeReason(Look{d.config, d.state, d.now()}), "") << jump;
+    d.Run(absl::Minutes(3));
+    EXPECT_EQ(FreezeReason(Look{d.config, d.state, d.now()}), "") << jump;
+  }
+}
+
 TEST_F(SyncTest, ALoneDissentFreezesNoMoreAfterTenMinutes) {
   d.config.rpo_objective = absl::InfiniteDuration();
   d.up[0][2] = false;

@@ -61,7 +61,7 @@ class Loop : public ControlLoop {
   }
   void StopLeading(uint64_t term, const std::string& why) override;
   void RecordsChanged() override {
-    mailbox_.TryPut([this] { LookSoon(); });  // full: the next look comes anyway
+    (void)mailbox_.TryPut([this] { LookSoon(); });  // full: the next look comes anyway
   }
   void Reconfigure(Settings settings, std::function<void(absl::Status)> done) override {
     auto shared = std::make_shared<Settings>(std::move(settings));

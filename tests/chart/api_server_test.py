@@ -98,7 +98,7 @@ class ApiServer(unittest.TestCase):
             self.apply([o for o in objects if o["kind"] in ("Role", "RoleBinding", "ServiceAccount")], "--force-conflicts")
             name = "release-apim-failover"
             state = f"configmaps/{name}-orders-api"
-            for verb, what in (("get", f"leases/{name}"), ("update", f"leases/{name}"), ("create", "leases"), ("create", "configmaps"), ("list", "configmaps"),
+            for verb, what in (("get", f"leases/{name}"), ("update", f"leases/{name}"), ("create", "leases"), ("create", "configmaps"), ("list", "configmaps"), ("watch", "configmaps"),
                                ("get", state), ("update", state), ("patch", state), ("get", f"configmaps/{name}.controller"),
                                ("create", "events.events.k8s.io"), ("patch", "events.events.k8s.io")):
                 with self.subTest(values=values, verb=verb, what=what):

@@ -158,8 +158,8 @@ KubernetesStub::~KubernetesStub() {
   {
     MutexLock lock(state_->mutex);
     state_->closing = true;
+    state_->stop.request_stop();
   }
-  state_->stop.request_stop();
   state_->changed.notify_all();
   state_->peer.reset();
 }
@@ -243,6 +243,7 @@ int KubernetesStub::watches() const {
 void KubernetesStub::EndWatches(bool in_order) {
   MutexLock lock(state_->mutex);
   ++(in_order ? state_->watches_ended : state_->watches_cut);
+  std::exchange(state_->stop, std::stop_source()).request_stop();  // those of a real server
   state_->changed.notify_all();
 }
 

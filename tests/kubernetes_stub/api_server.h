@@ -72,7 +72,7 @@ class KubernetesStub {
 
   // Watches that are open now; not with a real server.
   int watches() const;
-  // Ends them: as their time-out does, or by closing the connections.
+  // Ends them: as their time-out does (not with a real server), or by closing the connections.
   void EndWatches(bool in_order);
   // Sends them a bookmark of the present version.
   void Bookmark();

@@ -66,7 +66,12 @@ bool KubernetesStub::State::Watch(TcpPeer::Connection& connection, const Seen& r
 }
 
 bool KubernetesStub::State::ForwardWatch(TcpPeer::Connection& connection, const Seen& request) {
-  RealServerClient client(*real, stop.get_token());
+  std::stop_token token;
+  {
+    MutexLock lock(mutex);
+    token = stop.get_token();
+  }
+  RealServerClient client(*real, token);
   RealServerClient::Request sent;
   sent.path = request.path;
   sent.accept = request.accept;

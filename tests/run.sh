@@ -128,6 +128,11 @@ if [ ${#failed[@]} = 0 ]; then
   part "demo" "$root/tests/demo.sh" --once
   part "image" script "$root/tests/image/run.sh" "$root/build/dev/bin"
   part_within 30 "chart" script "$root/tests/chart/run.sh"
+  if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+    part "kubernetes" tests_of dev kubernetes
+  else
+    skipped+=("kubernetes: KUBEBUILDER_ASSETS is not set (tests/tools/kubernetes/build.sh makes its folder)")
+  fi
   part_within 21 "asan" sanitized asan unit component
   part_within 27 "tsan" sanitized tsan component
   part_within 36 "clang-tidy" tidy

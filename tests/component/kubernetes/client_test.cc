@@ -7,9 +7,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/kubernetes_stub/api_server.h"
 #include "tests/support/tcp_peer.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/test_ca.h"
 
 namespace failover::kubernetes {
 namespace {
@@ -225,6 +227,96 @@ TEST_F(ClientTest, CallsShareAConnection) {
   for (int i = 0; i < 3; ++i) client.Call(Request());
   EXPECT_EQ(stub_.connections(), 1);
 }
+
+// Straight to the server, a real one over TLS with its authority and the account's token.
+class ServerTest : public testing::TestWithParam<ServerKind> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == ServerKind::kReal && RealServerOfTests() == nullptr)
+      GTEST_SKIP() << kNoRealServer;
+  }
+  ApiServer Server() {
+    const RealServer* const real = ServerOf(GetParam());
+    if (real == nullptr) return {stub_.url(), "dr", "", ""};
+    return {real->url, "dr", real->token_file, real->ca_file};
+  }
+  ApiAnswer Call(const std::string& method, const std::string& path, const std::string& body = "") {
+    ApiRequest request;
+    request.method = method;
+    request.path = path;
+    request.body = body;
+    return client_.Call(request);
+  }
+
+  TempDir directory_;
+  KubernetesStub stub_{ServerOf(GetParam())};  // a real server's namespace is emptied by it
+  ApiClient client_{Server(), RealClock(), {}};
+};
+
+TEST_P(ServerTest, EveryAnswerHasItsCode) {
+  const std::string map = ConfigMapPath("dr", "one");
+  EXPECT_EQ(Call("GET", map).reason, "NotFound");
+  const std::string body = R"({"metadata":{"name":"one"},"data":{"a":"1"}})";
+  const ApiAnswer made = Call("POST", ConfigMapPath("dr"), body);
+  EXPECT_EQ(made.http, 201) << made.status;
+  EXPECT_TRUE(absl::IsAlreadyExists(Call("POST", ConfigMapPath("dr"), body).status));
+  const ApiAnswer read = Call("GET", map);
+  ASSERT_TRUE(read.status.ok()) << read.status;
+  const std::string changed = absl::StrReplaceAll(read.body, {{R"("a":"1")", R"("a":"2")"}});
+  EXPECT_EQ(Call("PUT", map, changed).http, 200);
+  const ApiAnswer stale = Call("PUT", map, read.body);
+  EXPECT_TRUE(absl::IsAborted(stale.status)) << stale.status;
+  EXPECT_FALSE(stale.maybe_done);
+  const ApiAnswer lease = Call("POST", LeasePath("dr"),
+                               R"({"metadata":{"name":"l"},"spec":{"leaseDurationSeconds":0}})");
+  EXPECT_EQ(lease.http, 422) << lease.status;
+  EXPECT_EQ(lease.reason, "Invalid");
+  EXPECT_TRUE(absl::IsInvalidArgument(lease.status)) << lease.status;
+}
+
+// The stub has neither roles nor a certificate.
+class RoleTest : public ServerTest {};
+
+TEST_P(RoleTest, WhatItDoesNotGiveIsForbiddenAndAWrongTokenUnauthorized) {
+  const ApiAnswer secrets = Call("GET", "/api/v1/namespaces/dr/secrets");
+  EXPECT_TRUE(absl::IsPermissionDenied(secrets.status)) << secrets.status;
+  EXPECT_EQ(secrets.reason, "Forbidden");
+  ApiServer server = Server();
+  server.token_file = directory_.Write("token", "not-a-token");
+  ApiClient stranger(server, RealClock(), {});
+  ApiRequest request;
+  request.path = ConfigMapPath("dr");
+  EXPECT_TRUE(absl::IsUnauthenticated(stranger.Call(request).status));
+  directory_.Write("token", RealServerOfTests()->token);
+  EXPECT_TRUE(stranger.Call(request).status.ok()) << "the file is read again";
+}
+
+TEST_P(RoleTest, AWatchFromAVeryOldVersionIsGoneAsTheStubSays) {
+  ApiRequest request;
+  request.path = absl::StrCat(ConfigMapPath("dr"), "?watch=1&resourceVersion=1&timeoutSeconds=5");
+  std::string told;
+  request.on_body = [&told](absl::string_view part) {
+    absl::StrAppend(&told, part);
+    return true;
+  };
+  const ApiAnswer answer = client_.Call(request);
+  EXPECT_TRUE(absl::IsOutOfRange(answer.status) || (absl::StrContains(told, R"("type":"ERROR")") &&
+                                                    absl::StrContains(told, R"("code":410)")))
+      << answer.status << told;
+}
+
+TEST_P(RoleTest, AServerOfAnotherAuthorityIsNotSpokenTo) {
+  ApiServer server = Server();
+  server.ca_file = directory_.Write("ca.crt", TestCa().certificate());
+  ApiRequest request;
+  request.path = ConfigMapPath("dr");
+  const ApiAnswer answer = ApiClient(server, RealClock(), {}).Call(request);
+  EXPECT_TRUE(absl::IsUnavailable(answer.status)) << answer.status;
+  EXPECT_EQ(answer.http, 0);
+}
+
+INSTANTIATE_ON_EVERY_SERVER(ServerTest);
+INSTANTIATE_TEST_SUITE_P(Against, RoleTest, testing::Values(ServerKind::kReal), NameOf);
 
 class PodTest : public testing::Test {
  protected:

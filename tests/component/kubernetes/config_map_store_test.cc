@@ -17,8 +17,12 @@ using store::HistoryIntact;
 using store::Store;
 using store::Versioned;
 
-class ConfigMapStoreTest : public testing::Test {
+class ConfigMapStoreTest : public testing::TestWithParam<ServerKind> {
  protected:
+  void SetUp() override {
+    if (GetParam() == ServerKind::kReal && RealServerOfTests() == nullptr)
+      GTEST_SKIP() << kNoRealServer;
+  }
   static constexpr char kMap[] = "/api/v1/namespaces/dr/configmaps/state-orders-api";
 
   std::unique_ptr<Store> Open(std::function<absl::Status()> may_write = nullptr) {
@@ -52,18 +56,18 @@ class ConfigMapStoreTest : public testing::Test {
   std::string Text() { return stub_.Field(kMap, "/data/record"); }
   uint64_t StoredTerm() { return Open()->Load("orders-api")->record.term(); }
 
-  KubernetesStub stub_;
+  KubernetesStub stub_{ServerOf(GetParam())};
   FakeClock clock_;
 };
 
-TEST_F(ConfigMapStoreTest, AnEmptyNamespaceHasNoRecords) {
+TEST_P(ConfigMapStoreTest, AnEmptyNamespaceHasNoRecords) {
   const auto store = Open();
   EXPECT_TRUE(absl::IsNotFound(store->Load("orders-api").status()));
   EXPECT_TRUE(store->List()->empty());
   EXPECT_TRUE(store->Healthy().ok());
 }
 
-TEST_F(ConfigMapStoreTest, ARecordSurvivesANewProcess) {
+TEST_P(ConfigMapStoreTest, ARecordSurvivesANewProcess) {
   v1::GroupRecord record = Record(4);
   const std::string version = Open()->Save(record, "").value();
   const absl::StatusOr<Versioned> read = Open()->Load("orders-api");
@@ -72,7 +76,7 @@ TEST_F(ConfigMapStoreTest, ARecordSurvivesANewProcess) {
   EXPECT_EQ(read->record.SerializeAsString(), record.SerializeAsString());
 }
 
-TEST_F(ConfigMapStoreTest, SavingSealsTheHistory) {
+TEST_P(ConfigMapStoreTest, SavingSealsTheHistory) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   ASSERT_TRUE(store->Save(record, "").ok());
@@ -80,7 +84,7 @@ TEST_F(ConfigMapStoreTest, SavingSealsTheHistory) {
   EXPECT_TRUE(HistoryIntact(store->Load("orders-api")->record));
 }
 
-TEST_F(ConfigMapStoreTest, OnlyTheExpectedVersionIsReplaced) {
+TEST_P(ConfigMapStoreTest, OnlyTheExpectedVersionIsReplaced) {
   const auto store = Open();
   v1::GroupRecord record = Record(1);
   const std::string first = store->Save(record, "").value();
@@ -92,7 +96,7 @@ TEST_F(ConfigMapStoreTest, OnlyTheExpectedVersionIsReplaced) {
   EXPECT_EQ(store->Load("orders-api")->version, second);
 }
 
-TEST_F(ConfigMapStoreTest, AWriteOfAnotherControllerIsNoticedWithoutAReading) {
+TEST_P(ConfigMapStoreTest, AWriteOfAnotherControllerIsNoticedWithoutAReading) {
   const auto store = Open();
   v1::GroupRecord record = Record(1), others = Record(7);
   const std::string version = store->Save(record, "").value();
@@ -103,7 +107,7 @@ TEST_F(ConfigMapStoreTest, AWriteOfAnotherControllerIsNoticedWithoutAReading) {
   EXPECT_EQ(StoredTerm(), 7u);
 }
 
-TEST_F(ConfigMapStoreTest, ARecordThatVanishedIsNotWrittenAnew) {
+TEST_P(ConfigMapStoreTest, ARecordThatVanishedIsNotWrittenAnew) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   const std::string version = store->Save(record, "").value();
@@ -112,7 +116,7 @@ TEST_F(ConfigMapStoreTest, ARecordThatVanishedIsNotWrittenAnew) {
   EXPECT_FALSE(stub_.Has(kMap));
 }
 
-TEST_F(ConfigMapStoreTest, EveryWriteCountsAndKeepsWhatOthersPutIntoTheObject) {
+TEST_P(ConfigMapStoreTest, EveryWriteCountsAndKeepsWhatOthersPutIntoTheObject) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   std::string version = store->Save(record, "").value();
@@ -129,7 +133,7 @@ TEST_F(ConfigMapStoreTest, EveryWriteCountsAndKeepsWhatOthersPutIntoTheObject) {
   EXPECT_TRUE(absl::StrContains(Text(), " write=3 ")) << Text();
 }
 
-TEST_F(ConfigMapStoreTest, ListNamesEveryGroupWithItsVersionOverSeveralPages) {
+TEST_P(ConfigMapStoreTest, ListNamesEveryGroupWithItsVersionOverSeveralPages) {
   const auto store = Open();
   std::map<std::string, std::string> expected;
   for (int i = 0; i < 7; ++i) {
@@ -143,7 +147,7 @@ TEST_F(ConfigMapStoreTest, ListNamesEveryGroupWithItsVersionOverSeveralPages) {
   EXPECT_GE(stub_.Count("GET", "continue="), 2);
 }
 
-TEST_F(ConfigMapStoreTest, ARecordOfTheControllerItselfIsNoGroups) {
+TEST_P(ConfigMapStoreTest, ARecordOfTheControllerItselfIsNoGroups) {
   const auto store = Open();
   v1::GroupRecord own = Record(1), group = Record(2);
   own.set_name("@orders-api");
@@ -157,7 +161,7 @@ TEST_F(ConfigMapStoreTest, ARecordOfTheControllerItselfIsNoGroups) {
   EXPECT_EQ(*store->List(), expected);
 }
 
-TEST_F(ConfigMapStoreTest, AListThatHasExpiredBeginsAgain) {
+TEST_P(ConfigMapStoreTest, AListThatHasExpiredBeginsAgain) {
   const auto store = Open();
   for (int i = 0; i < 4; ++i) {
     v1::GroupRecord record = Record();
@@ -176,7 +180,7 @@ TEST_F(ConfigMapStoreTest, AListThatHasExpiredBeginsAgain) {
   EXPECT_TRUE(absl::IsUnavailable(store->List().status()));
 }
 
-TEST_F(ConfigMapStoreTest, ADamagedRecordIsRefusedAndKept) {
+TEST_P(ConfigMapStoreTest, ADamagedRecordIsRefusedAndKept) {
   v1::GroupRecord record = Record();
   ASSERT_TRUE(Open()->Save(record, "").ok());
   std::string damaged = Text();
@@ -191,7 +195,7 @@ TEST_F(ConfigMapStoreTest, ADamagedRecordIsRefusedAndKept) {
   EXPECT_TRUE(absl::IsAborted(Open()->Save(record, "").status()));
 }
 
-TEST_F(ConfigMapStoreTest, ARecordOfANewerVersionIsRefused) {
+TEST_P(ConfigMapStoreTest, ARecordOfANewerVersionIsRefused) {
   v1::GroupRecord record = Record();
   ASSERT_TRUE(Open()->Save(record, "").ok());
   stub_.Write(kMap, R"({"data":{"record":"apim-failover-state schema=2 anything\n{}"}})");
@@ -199,7 +203,7 @@ TEST_F(ConfigMapStoreTest, ARecordOfANewerVersionIsRefused) {
       << Open()->Load("orders-api").status();
 }
 
-TEST_F(ConfigMapStoreTest, AHistoryThatDoesNotFitLosesItsOldestEntries) {
+TEST_P(ConfigMapStoreTest, AHistoryThatDoesNotFitLosesItsOldestEntries) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   for (int i = 0; i < 499; ++i) {
@@ -216,7 +220,7 @@ TEST_F(ConfigMapStoreTest, AHistoryThatDoesNotFitLosesItsOldestEntries) {
   EXPECT_TRUE(store->Save(record, version).ok());
 }
 
-TEST_F(ConfigMapStoreTest, ARecordThatIsTooLargeWithoutItsHistoryIsRefused) {
+TEST_P(ConfigMapStoreTest, ARecordThatIsTooLargeWithoutItsHistoryIsRefused) {
   v1::GroupRecord record = Record();
   record.set_frozen_reason(std::string(kMaxRecordBytes, 'x'));
   const absl::Status status = Open()->Save(record, "").status();
@@ -224,7 +228,7 @@ TEST_F(ConfigMapStoreTest, ARecordThatIsTooLargeWithoutItsHistoryIsRefused) {
   EXPECT_TRUE(stub_.Requests().empty());
 }
 
-TEST_F(ConfigMapStoreTest, NamesAndSchemasThatCannotBeWrittenAreRefused) {
+TEST_P(ConfigMapStoreTest, NamesAndSchemasThatCannotBeWrittenAreRefused) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   for (const char* name : {"", "@", "Not/One", "a.b", "@@a", "-a"}) {
@@ -238,7 +242,7 @@ TEST_F(ConfigMapStoreTest, NamesAndSchemasThatCannotBeWrittenAreRefused) {
   EXPECT_TRUE(stub_.Requests().empty());
 }
 
-TEST_F(ConfigMapStoreTest, WhoDoesNotLeadWritesNothing) {
+TEST_P(ConfigMapStoreTest, WhoDoesNotLeadWritesNothing) {
   absl::Status leads = absl::UnavailableError("this controller does not lead");
   const auto store = Open([&leads] { return leads; });
   v1::GroupRecord record = Record();
@@ -251,7 +255,7 @@ TEST_F(ConfigMapStoreTest, WhoDoesNotLeadWritesNothing) {
 }
 
 // What a write that failed leaves behind, and that the next one of the same process goes on.
-TEST_F(ConfigMapStoreTest, AWriteWhoseAnswerIsLostIsFoundToBeOurs) {
+TEST_P(ConfigMapStoreTest, AWriteWhoseAnswerIsLostIsFoundToBeOurs) {
   for (const bool done : {false, true}) {
     for (const bool first : {false, true}) {
       stub_.Delete(kMap);
@@ -271,7 +275,7 @@ TEST_F(ConfigMapStoreTest, AWriteWhoseAnswerIsLostIsFoundToBeOurs) {
   }
 }
 
-TEST_F(ConfigMapStoreTest, SeveralLostAnswersInARowAreFoundToBeOurs) {
+TEST_P(ConfigMapStoreTest, SeveralLostAnswersInARowAreFoundToBeOurs) {
   const auto store = Open();
   v1::GroupRecord record = Record(1);
   const std::string base = store->Save(record, "").value();
@@ -286,7 +290,7 @@ TEST_F(ConfigMapStoreTest, SeveralLostAnswersInARowAreFoundToBeOurs) {
   EXPECT_EQ(StoredTerm(), 4u);
 }
 
-TEST_F(ConfigMapStoreTest, AfterALostAnswerAWriteOfAnotherIsStillRespected) {
+TEST_P(ConfigMapStoreTest, AfterALostAnswerAWriteOfAnotherIsStillRespected) {
   const auto store = Open();
   v1::GroupRecord record = Record(1), others = Record(9);
   const std::string base = store->Save(record, "").value();
@@ -298,7 +302,7 @@ TEST_F(ConfigMapStoreTest, AfterALostAnswerAWriteOfAnotherIsStillRespected) {
   EXPECT_EQ(StoredTerm(), 9u);
 }
 
-TEST_F(ConfigMapStoreTest, ALoadEndsTheClaimOnWritesWithoutAnswer) {
+TEST_P(ConfigMapStoreTest, ALoadEndsTheClaimOnWritesWithoutAnswer) {
   const auto store = Open();
   v1::GroupRecord record = Record(1);
   const std::string base = store->Save(record, "").value();
@@ -316,7 +320,7 @@ TEST_F(ConfigMapStoreTest, ALoadEndsTheClaimOnWritesWithoutAnswer) {
       << "what was loaded is no longer what stands there";
 }
 
-TEST_F(ConfigMapStoreTest, RefusalsAreUnavailableAndSayWhatTheServerSaid) {
+TEST_P(ConfigMapStoreTest, RefusalsAreUnavailableAndSayWhatTheServerSaid) {
   const auto store = Open();
   v1::GroupRecord record = Record();
   for (const int http : {401, 403, 422, 500, 503}) {
@@ -333,12 +337,12 @@ TEST_F(ConfigMapStoreTest, RefusalsAreUnavailableAndSayWhatTheServerSaid) {
   EXPECT_TRUE(store->Save(record, "").ok());
 }
 
-TEST_F(ConfigMapStoreTest, A404OfSomethingInBetweenIsNoMissingRecord) {
+TEST_P(ConfigMapStoreTest, A404OfSomethingInBetweenIsNoMissingRecord) {
   Order(Fault::kAnswer, "GET", 1, 404);
   EXPECT_TRUE(absl::IsUnavailable(Open()->Load("orders-api").status()));
 }
 
-TEST_F(ConfigMapStoreTest, RetryAfterIsWaitedForWithoutAsking) {
+TEST_P(ConfigMapStoreTest, RetryAfterIsWaitedForWithoutAsking) {
   const auto store = Open();
   Fault busy;
   busy.status = 429;
@@ -353,7 +357,7 @@ TEST_F(ConfigMapStoreTest, RetryAfterIsWaitedForWithoutAsking) {
   EXPECT_TRUE(store->Save(record, "").ok());
 }
 
-TEST_F(ConfigMapStoreTest, AMissingNamespaceIsUnavailable) {
+TEST_P(ConfigMapStoreTest, AMissingNamespaceIsUnavailable) {
   KubernetesStub empty(std::set<std::string>{});
   ConfigMapStoreOptions options;
   options.server = {empty.url(), "dr", "", ""};
@@ -365,7 +369,7 @@ TEST_F(ConfigMapStoreTest, AMissingNamespaceIsUnavailable) {
   EXPECT_TRUE(absl::StrContains(status.message(), "namespaces \"dr\" not found")) << status;
 }
 
-TEST_F(ConfigMapStoreTest, APrefixThatIsNoNameIsRefused) {
+TEST_P(ConfigMapStoreTest, APrefixThatIsNoNameIsRefused) {
   ConfigMapStoreOptions options;
   options.server = {stub_.url(), "dr", "", ""};
   options.clock = &clock_;
@@ -375,6 +379,8 @@ TEST_F(ConfigMapStoreTest, APrefixThatIsNoNameIsRefused) {
     EXPECT_TRUE(absl::IsInvalidArgument(OpenConfigMapStore(options).status())) << prefix;
   }
 }
+
+INSTANTIATE_ON_EVERY_SERVER(ConfigMapStoreTest);
 
 }  // namespace
 }  // namespace failover::kubernetes

@@ -74,32 +74,42 @@ struct Crash {
   uint64_t written;  // 1: the new record is in place
 };
 
-class ConfigMapCrashTest : public testing::TestWithParam<Crash> {
+class ConfigMapCrashTest : public testing::TestWithParam<std::tuple<Crash, ServerKind>> {
  protected:
-  KubernetesStub stub_;
+  void SetUp() override {
+    if (kind_ == ServerKind::kReal && RealServerOfTests() == nullptr) GTEST_SKIP() << kNoRealServer;
+  }
+  const Crash crash_ = std::get<0>(GetParam());
+  const ServerKind kind_ = std::get<1>(GetParam());
+  KubernetesStub stub_{ServerOf(kind_)};
 };
 
 TEST_P(ConfigMapCrashTest, TheFirstRecordIsThereWholeOrNotAtAllAndTheNextProcessGoesOn) {
-  ASSERT_EQ(WriteInChild(stub_.url(), GetParam().point), kKilled);
-  EXPECT_EQ(TermOf(stub_), GetParam().written);
+  ASSERT_EQ(WriteInChild(stub_.url(), crash_.point), kKilled);
+  EXPECT_EQ(TermOf(stub_), crash_.written);
   ASSERT_EQ(WriteInChild(stub_.url(), nullptr), 0);
-  EXPECT_EQ(TermOf(stub_), GetParam().written + 1);
+  EXPECT_EQ(TermOf(stub_), crash_.written + 1);
 }
 
 TEST_P(ConfigMapCrashTest, AnExistingRecordIsTheOldOneOrTheNewOneAndTheNextProcessGoesOn) {
   ASSERT_EQ(WriteInChild(stub_.url(), nullptr), 0);
-  ASSERT_EQ(WriteInChild(stub_.url(), GetParam().point), kKilled);
-  EXPECT_EQ(TermOf(stub_), 1 + GetParam().written);
+  ASSERT_EQ(WriteInChild(stub_.url(), crash_.point), kKilled);
+  EXPECT_EQ(TermOf(stub_), 1 + crash_.written);
   ASSERT_EQ(WriteInChild(stub_.url(), nullptr), 0);
-  EXPECT_EQ(TermOf(stub_), 2 + GetParam().written);
+  EXPECT_EQ(TermOf(stub_), 2 + crash_.written);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryPoint, ConfigMapCrashTest,
-                         testing::Values(Crash{"store.before_send", 0},
-                                         Crash{"store.after_send", 1}),
-                         [](const testing::TestParamInfo<Crash>& crash) {
-                           return std::string(crash.param.written == 0 ? "BeforeSending"
-                                                                       : "AfterSending");
+INSTANTIATE_TEST_SUITE_P(BeforeSending, ConfigMapCrashTest,
+                         testing::Combine(testing::Values(Crash{"store.before_send", 0}),
+                                          testing::Values(ServerKind::kStub, ServerKind::kReal)),
+                         [](const auto& which) {
+                           return NameOf({std::get<1>(which.param), which.index});
+                         });
+INSTANTIATE_TEST_SUITE_P(AfterSending, ConfigMapCrashTest,
+                         testing::Combine(testing::Values(Crash{"store.after_send", 1}),
+                                          testing::Values(ServerKind::kStub, ServerKind::kReal)),
+                         [](const auto& which) {
+                           return NameOf({std::get<1>(which.param), which.index});
                          });
 
 }  // namespace

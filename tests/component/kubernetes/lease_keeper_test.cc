@@ -63,8 +63,12 @@ class Replica {
   std::vector<std::string> told_ ABSL_GUARDED_BY(mutex_);
 };
 
-class LeaseKeeperTest : public testing::Test {
+class LeaseKeeperTest : public testing::TestWithParam<ServerKind> {
  protected:
+  void SetUp() override {
+    if (GetParam() == ServerKind::kReal && RealServerOfTests() == nullptr)
+      GTEST_SKIP() << kNoRealServer;
+  }
   static constexpr char kLease[] =
       "/apis/coordination.k8s.io/v1/namespaces/dr/leases/apim-failover";
 
@@ -105,12 +109,12 @@ class LeaseKeeperTest : public testing::Test {
   }
   std::string Spec(const std::string& field) { return stub_.Field(kLease, "/spec/" + field); }
 
-  KubernetesStub stub_;
+  KubernetesStub stub_{ServerOf(GetParam())};
   FakeClock clock_;
   size_t replicas_ = 0;
 };
 
-TEST_F(LeaseKeeperTest, ALeaderSpeaksAsTheOriginalDoes) {
+TEST_P(LeaseKeeperTest, ALeaderSpeaksAsTheOriginalDoes) {
   const auto a = NewLeader();
   ASSERT_TRUE(Pass([&] { return stub_.Count("PUT") >= 3; }));
   const std::vector<KubernetesStub::Seen> seen = stub_.Requests();
@@ -131,7 +135,7 @@ TEST_F(LeaseKeeperTest, ALeaderSpeaksAsTheOriginalDoes) {
   EXPECT_EQ(stub_.connections(), 1);
 }
 
-TEST_F(LeaseKeeperTest, AReleaseHandsTheLeaseToAFollowerAtItsNextTurn) {
+TEST_P(LeaseKeeperTest, AReleaseHandsTheLeaseToAFollowerAtItsNextTurn) {
   const auto a = NewLeader("a");
   const auto b = NewReplica("b");
   ASSERT_TRUE(WaitUntil([&] { return b->WasTold("leader a"); }));
@@ -149,7 +153,7 @@ TEST_F(LeaseKeeperTest, AReleaseHandsTheLeaseToAFollowerAtItsNextTurn) {
   EXPECT_EQ(b->keeper->State().leader, "b");
 }
 
-TEST_F(LeaseKeeperTest, ACrashedLeaderIsReplacedAfterItsLease) {
+TEST_P(LeaseKeeperTest, ACrashedLeaderIsReplacedAfterItsLease) {
   auto a = NewLeader("a");
   const auto b = NewReplica("b");
   ASSERT_TRUE(WaitUntil([&] { return b->WasTold("leader a"); }));
@@ -162,7 +166,7 @@ TEST_F(LeaseKeeperTest, ACrashedLeaderIsReplacedAfterItsLease) {
   EXPECT_LE(clock_.Steady() - crashed, absl::Seconds(19.4));
 }
 
-TEST_F(LeaseKeeperTest, ATermEndsOnTimeWhileARenewalHangs) {
+TEST_P(LeaseKeeperTest, ATermEndsOnTimeWhileARenewalHangs) {
   const auto a = NewLeader();
   ASSERT_TRUE(a->keeper->MayAct(1));
   Order(Fault::kHoldBefore, "PUT");
@@ -180,7 +184,7 @@ TEST_F(LeaseKeeperTest, ATermEndsOnTimeWhileARenewalHangs) {
   EXPECT_TRUE(WaitUntil([&] { return a->WasTold("started 2"); }));
 }
 
-TEST_F(LeaseKeeperTest, ALeaderThatWakesLateSendsNothingAndFollows) {
+TEST_P(LeaseKeeperTest, ALeaderThatWakesLateSendsNothingAndFollows) {
   const auto a = NewLeader("a");
   stub_.Write(kLease, R"({"spec":{"holderIdentity":"b","leaseTransitions":1}})");
   clock_.Advance(absl::Seconds(30));
@@ -191,7 +195,7 @@ TEST_F(LeaseKeeperTest, ALeaderThatWakesLateSendsNothingAndFollows) {
   EXPECT_EQ(Spec("holderIdentity"), "b") << "a release never blanks a successor's";
 }
 
-TEST_F(LeaseKeeperTest, ADeletedLeaseIsMadeAnewAsAnotherTerm) {
+TEST_P(LeaseKeeperTest, ADeletedLeaseIsMadeAnewAsAnotherTerm) {
   const auto a = NewLeader();
   stub_.Delete(kLease);
   EXPECT_TRUE(Pass([&] { return a->WasTold("ended 1 the Lease had been deleted; started 2"); }))
@@ -200,7 +204,7 @@ TEST_F(LeaseKeeperTest, ADeletedLeaseIsMadeAnewAsAnotherTerm) {
   EXPECT_FALSE(a->keeper->MayAct(1));
 }
 
-TEST_F(LeaseKeeperTest, WhatOthersPutIntoTheObjectStays) {
+TEST_P(LeaseKeeperTest, WhatOthersPutIntoTheObjectStays) {
   const auto a = NewLeader();
   stub_.Write(kLease, R"({"metadata":{"labels":{"team":"edge"}}})");
   ASSERT_TRUE(Pass([&] { return a->keeper->State().slow_paths == 1; }));
@@ -210,7 +214,7 @@ TEST_F(LeaseKeeperTest, WhatOthersPutIntoTheObjectStays) {
   EXPECT_EQ(a->Told(), "leader a; started 1");
 }
 
-TEST_F(LeaseKeeperTest, AnAnswerThatIsLostAfterTheWriteCostsNoTerm) {
+TEST_P(LeaseKeeperTest, AnAnswerThatIsLostAfterTheWriteCostsNoTerm) {
   const auto a = NewLeader();
   Order(Fault::kDropAfter, "PUT");
   ASSERT_TRUE(Pass([&] { return a->keeper->State().slow_paths == 1; }));
@@ -220,21 +224,24 @@ TEST_F(LeaseKeeperTest, AnAnswerThatIsLostAfterTheWriteCostsNoTerm) {
   EXPECT_TRUE(a->keeper->State().problem.ok()) << a->keeper->State().problem;
 }
 
-TEST_F(LeaseKeeperTest, AMissingNamespaceIsAnErrorOfTheConfiguration) {
-  Replica lost(stub_, clock_, "a", "nowhere");
+// A real one tells only who may read all namespaces that one is missing.
+TEST(LeaseKeeperAlone, AMissingNamespaceIsAnErrorOfTheConfiguration) {
+  const KubernetesStub stub;
+  FakeClock clock;
+  Replica lost(stub, clock, "a", "nowhere");
   EXPECT_TRUE(WaitUntil([&] { return lost.WasTold("broken "); }));
   EXPECT_TRUE(lost.WasTold("namespaces \"nowhere\" not found")) << lost.Told();
   EXPECT_TRUE(lost.keeper->Live().ok());
 }
 
-TEST_F(LeaseKeeperTest, A404OfSomethingInBetweenIsNotTheNamespaces) {
+TEST_P(LeaseKeeperTest, A404OfSomethingInBetweenIsNotTheNamespaces) {
   Order(Fault::kAnswer, "POST", 1, 404);
   const auto a = NewReplica("a");
   EXPECT_TRUE(Pass([&] { return a->keeper->State().leading; }));
   EXPECT_FALSE(a->WasTold("broken"));
 }
 
-TEST_F(LeaseKeeperTest, AMissingPermissionIsToldAndTriedAgain) {
+TEST_P(LeaseKeeperTest, AMissingPermissionIsToldAndTriedAgain) {
   Order(Fault::kAnswer, "GET", 2, 403, "Forbidden");
   const auto a = NewReplica("a");
   ASSERT_TRUE(WaitUntil([&] { return a->keeper->State().failed_attempts == 1; }));
@@ -242,7 +249,7 @@ TEST_F(LeaseKeeperTest, AMissingPermissionIsToldAndTriedAgain) {
   EXPECT_TRUE(Pass([&] { return a->keeper->State().leading; }));
 }
 
-TEST_F(LeaseKeeperTest, AServerThatIsAwayForLongEndsTheTermAndItsReturnBeginsANewOne) {
+TEST_P(LeaseKeeperTest, AServerThatIsAwayForLongEndsTheTermAndItsReturnBeginsANewOne) {
   const auto a = NewLeader();
   Order(Fault::kDropBefore, "", -1);
   ASSERT_TRUE(Pass([&] { return a->WasTold("ended 1 no renewal within 10s: "); })) << a->Told();
@@ -251,7 +258,7 @@ TEST_F(LeaseKeeperTest, AServerThatIsAwayForLongEndsTheTermAndItsReturnBeginsANe
   EXPECT_TRUE(Pass([&] { return a->WasTold("started 2"); })) << a->Told();
 }
 
-TEST_F(LeaseKeeperTest, AGapIsFollowedByARenewalAtOnce) {
+TEST_P(LeaseKeeperTest, AGapIsFollowedByARenewalAtOnce) {
   const auto a = NewLeader();
   const int renewals = stub_.Count("PUT");
   Order(Fault::kHoldBefore, "PUT");
@@ -265,14 +272,14 @@ TEST_F(LeaseKeeperTest, AGapIsFollowedByARenewalAtOnce) {
   EXPECT_EQ(a->Told(), "leader a; started 1");
 }
 
-TEST_F(LeaseKeeperTest, AReleaseReadsAgainAfterAConflict) {
+TEST_P(LeaseKeeperTest, AReleaseReadsAgainAfterAConflict) {
   const auto a = NewLeader();
   Order(Fault::kAnswer, "PUT", 1, 409, "Conflict");
   a->keeper->Release();
   EXPECT_EQ(Spec("holderIdentity"), "");
 }
 
-TEST_F(LeaseKeeperTest, AReleaseDuringARequestWaitsForItAndGivesBack) {
+TEST_P(LeaseKeeperTest, AReleaseDuringARequestWaitsForItAndGivesBack) {
   const auto a = NewLeader();
   Order(Fault::kHoldBefore, "PUT");
   clock_.Advance(absl::Seconds(2));
@@ -284,7 +291,7 @@ TEST_F(LeaseKeeperTest, AReleaseDuringARequestWaitsForItAndGivesBack) {
   EXPECT_EQ(Spec("holderIdentity"), "");
 }
 
-TEST_F(LeaseKeeperTest, AReleaseOfAFollowerWritesNothing) {
+TEST_P(LeaseKeeperTest, AReleaseOfAFollowerWritesNothing) {
   const auto a = NewLeader("a");
   const auto b = NewReplica("b");
   ASSERT_TRUE(WaitUntil([&] { return b->WasTold("leader a"); }));
@@ -295,7 +302,7 @@ TEST_F(LeaseKeeperTest, AReleaseOfAFollowerWritesNothing) {
   EXPECT_EQ(b->Told(), "leader a");
 }
 
-TEST_F(LeaseKeeperTest, TheEndOfTheProcessWaitsForNoHungRequest) {
+TEST_P(LeaseKeeperTest, TheEndOfTheProcessWaitsForNoHungRequest) {
   auto a = NewLeader();
   Order(Fault::kHoldBefore, "PUT");
   clock_.Advance(absl::Seconds(2));
@@ -306,7 +313,7 @@ TEST_F(LeaseKeeperTest, TheEndOfTheProcessWaitsForNoHungRequest) {
   EXPECT_EQ(stub_.held(), 1);
 }
 
-TEST_F(LeaseKeeperTest, AThreadThatIsStuckIsNotAlive) {
+TEST_P(LeaseKeeperTest, AThreadThatIsStuckIsNotAlive) {
   const auto a = NewLeader();
   EXPECT_TRUE(a->keeper->Live().ok());
   Order(Fault::kHoldBefore, "PUT");
@@ -318,7 +325,7 @@ TEST_F(LeaseKeeperTest, AThreadThatIsStuckIsNotAlive) {
   EXPECT_EQ(a->keeper->Live().message(), "the Lease has not been looked at for 36 s");
 }
 
-TEST_F(LeaseKeeperTest, WhatIsNotAllowedIsRefusedAtTheStart) {
+TEST_P(LeaseKeeperTest, WhatIsNotAllowedIsRefusedAtTheStart) {
   LeaseKeeperOptions good;
   good.server = {stub_.url(), "dr", "", ""};
   good.lease_name = "l";
@@ -339,6 +346,8 @@ TEST_F(LeaseKeeperTest, WhatIsNotAllowedIsRefusedAtTheStart) {
   EXPECT_TRUE(absl::IsInvalidArgument(LeaseKeeper::Start(bad).status()));
   EXPECT_TRUE(LeaseKeeper::Start(good).ok());
 }
+
+INSTANTIATE_ON_EVERY_SERVER(LeaseKeeperTest);
 
 }  // namespace
 }  // namespace failover::kubernetes

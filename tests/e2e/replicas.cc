@@ -64,11 +64,12 @@ Replicas::Replicas(SystemOptions chosen, int count, Relay relay)
     served_by.push_back(i);
     std::map<std::string, int>& ports = ports_.emplace_back();
     for (const char* name : {"agent", "operator", "metrics"}) ports[name] = FreePort();
-    if (relay == Relay::kByName) ports["agent"] = ports_[0].at("agent");  // on another address
+    if (OnOwnAddresses()) ports["agent"] = ports_[0].at("agent");
     dir().Write(absl::StrCat("token-", i), TokenOf(i));
     tokens.insert(TokenOf(i));
   }
   stub.AcceptTokens(std::move(tokens));
+  SetNamed(served_by);
 }
 
 std::string Replicas::ConfigOf(int i) const {
@@ -145,7 +146,7 @@ int Replicas::Leader(int not_this, absl::Duration timeout) {
 }
 
 std::string Replicas::AddressOf(int i, const std::string& which) const {
-  const bool own_address = relay_ == Relay::kByName && which == "agent";
+  const bool own_address = OnOwnAddresses() && which == "agent";
   return absl::StrCat(own_address ? HostOf(i) : "127.0.0.1", ":",
                       ports_[static_cast<size_t>(i)].at(which));
 }
@@ -202,7 +203,21 @@ int Replicas::LeaseRequests(int i) const {
   return count;
 }
 
+void Replicas::SetNamed(const std::vector<int>& replicas) {
+  std::vector<std::string> addresses;
+  for (const int i : replicas) addresses.push_back(HostOf(i));
+  names_.Set(kName, {}, std::move(addresses));
+}
+
+std::string Replicas::NamesOfAgents() const {
+  if (relay_ != Relay::kNoneAndAgentsByName) return System::NamesOfAgents();
+  names_.AskElsewhere(System::NamesOfAgents());
+  return names_.address();
+}
+
 std::string Replicas::ControllersOfAgents() const {
+  if (relay_ == Relay::kNoneAndAgentsByName)
+    return absl::StrCat("controllerReplicas: [\"", kName, ":", ports_[0].at("agent"), "\"]");
   return absl::StrCat("controllers: [",
                       absl::StrJoin(served_by, ", ",
                                     [this](std::string* out, int i) {

@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "tests/e2e/system.h"
+#include "tests/gateway_stub/name_server.h"
 #include "tests/kubernetes_stub/api_server.h"
 
 namespace failover::e2e {
@@ -23,6 +24,7 @@ class Replicas : public System {
     kNone,
     kToTheOther,  // of two, by its address
     kByName,      // which resolves to all of them, by a hosts file that only they see: see MayMount
+    kNoneAndAgentsByName,  // none; but agents find them by a name: see SetNamed
   };
   explicit Replicas(SystemOptions options = {}, int count = 2, Relay relay = Relay::kNone);
   // A process may have mounts of its own.
@@ -62,17 +64,25 @@ class Replicas : public System {
 
   // Agents connect to these; all at first.
   std::vector<int> served_by;
+  // With kNoneAndAgentsByName instead: the name stands for these from now on; for all at first.
+  void SetNamed(const std::vector<int>& replicas);
   KubernetesStub stub;
 
  protected:
   std::string ControllersOfAgents() const override;
+  std::string NamesOfAgents() const override;
 
  private:
   void StartReplica(int i, const std::map<std::string, std::string>& environment);
   std::string ConfigOf(int i) const;
+  // Each replica has an address of its own for agents, and all the same port.
+  bool OnOwnAddresses() const {
+    return relay_ == Relay::kByName || relay_ == Relay::kNoneAndAgentsByName;
+  }
 
   const int count_;
   const Relay relay_;
+  mutable NameServerStub names_;                   // asks the emulator for what it does not know
   std::vector<std::map<std::string, int>> ports_;  // by the name of the address
   std::vector<Process> replicas_;
 };

@@ -197,6 +197,61 @@ TEST(ReplicasTest, AnAgentOfOneReplicaIsHeardByTheLeaderAndGetsItsWork) {
   }));
 }
 
+TEST(ReplicasTest, AgentsFindTheReplicasByOneNameAndFollowWhatItStandsFor) {
+  Replicas system({}, 3, Replicas::Relay::kNoneAndAgentsByName);
+  system.SetNamed({0, 1});
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready());
+  const auto heard = [&system](int i) {
+    return Eventually(absl::Seconds(30), [&system, i] {
+      return std::all_of(std::begin(kRegionsOfAgents), std::end(kRegionsOfAgents),
+                         [&](const char* region) { return system.Results(i, region) > 0; });
+    });
+  };
+  EXPECT_TRUE(heard(0));
+  EXPECT_TRUE(heard(1)) << "both, not one of them";
+  for (const char* region : kRegionsOfAgents)
+    EXPECT_FALSE(system.Results(2, region) > 0);  // or not a number: there is no such line
+  // A pod that is new comes under the name, one that died goes.
+  system.SetNamed({0, 1, 2});
+  EXPECT_TRUE(heard(2));
+  ASSERT_EQ(system.Leader(), 0);
+  system.replica(0).Kill();
+  system.SetNamed({1, 2});
+  ASSERT_GT(system.Leader(0), 0) << system.ControllerLog();
+  system.Control("PATCH", "gateways/apim-weu", R"({"mode":"cut"})");
+  ASSERT_TRUE(system.StatusBecomes(absl::Seconds(40), [](const v1::GroupStatus& status) {
+    return status.failover().stage() == v1::FAILOVER_STAGE_DONE;
+  }));
+  EXPECT_EQ(system.Switches(), (std::vector<std::string>{"neu Enabled", "weu Disabled"}));
+}
+
+// The look every 5 s alone would find three orders in a row within 2 s each in 6 of 100 runs.
+TEST(ReplicasTest, AFollowerKnowsAtOnceWhatTheLeaderWrites) {
+  Replicas system({}, 2);
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready());
+  const int leader = system.Leader();
+  ASSERT_GE(leader, 0);
+  ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
+    return system.stub.Count("GET", "watch=1&allowWatchBookmarks=true") >= 2;
+  })) << "each replica watches";
+  for (int i = 0; i < 3; ++i) {
+    const bool pause = i % 2 == 0;
+    const CommandResult order =
+        pause ? system.Ctl({"pause", "orders-api", "--for", "1h", "--reason", "a test"})
+              : system.Ctl({"resume", "orders-api"});
+    ASSERT_EQ(order.exit_code, 0) << order.out << order.err;
+    EXPECT_TRUE(Eventually(absl::Seconds(2),
+                           [&] {
+                             const v1::GetStatusResponse status = system.WhatSays(1 - leader);
+                             return status.groups_size() == 1 &&
+                                    status.groups(0).pause().active() == pause;
+                           }))
+        << "order " << i;
+  }
+}
+
 TEST(ReplicasTest, ReplicasFindEachOtherByOneName) {
   if (!Replicas::MayMount())
     GTEST_SKIP() << "a hosts file of the test's own needs the right to unshare and mount";

@@ -186,7 +186,7 @@ void System::WriteAgentConfig(const std::string& region, const std::string& sour
              absl::StrCat("probeRegion: ", region, "\n", ControllersOfAgents(),
                           "\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
                           ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
-                          "resolver: {servers: [\"", Endpoint("dns"), "\"]}\nsourceAddress: ",
+                          "resolver: {servers: [\"", NamesOfAgents(), "\"]}\nsourceAddress: ",
                           source, "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
 }
 

@@ -128,6 +128,8 @@ class System {
   void EditControllerConfig(const std::string& from, const std::string& to);
   void WriteAgentConfig(const std::string& region, const std::string& source,
                         const std::string& certificate);
+  // Where agents ask for names.
+  virtual std::string NamesOfAgents() const { return Endpoint("dns"); }
   // The line of an agent's file that names its controllers.
   virtual std::string ControllersOfAgents() const;
 

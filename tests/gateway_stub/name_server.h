@@ -23,6 +23,8 @@ class NameServerStub {
   // The answer for `name`: its CNAME chain, then A records of the last name in it.
   void Set(const std::string& name, std::vector<std::string> cnames,
            std::vector<std::string> addresses);
+  // Queries for other names are passed on to this server, "IP:PORT".
+  void AskElsewhere(const std::string& address);
   // Drops every query from now on, or only those for AAAA.
   void SetSilent(bool all, bool aaaa_only = false);
   int queries() const;
@@ -41,6 +43,7 @@ class NameServerStub {
   bool silent_ ABSL_GUARDED_BY(mutex_) = false;
   bool aaaa_silent_ ABSL_GUARDED_BY(mutex_) = false;
   int queries_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string elsewhere_ ABSL_GUARDED_BY(mutex_);
   std::jthread thread_;
 };
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "controller/cli/render.h"
 #include "controller/cli/words.h"
+#include "controller/core/progress.h"
 
 namespace failover::cli {
 namespace {
@@ -45,6 +46,12 @@ std::string StageLine(const v1::GroupStatus& group, const v1::SyncRun& run, cons
     if (const auto* operation = OpenOperation(group, run.source(), v1::OPERATION_KIND_BACKUP)) {
       absl::StrAppend(&line, ", ", Progress(group, *operation, view));
     }
+  } else if (run.stage() != v1::SYNC_STAGE_RESTORE && run.stage_since_ms() != 0) {
+    const bool reads =
+        run.stage() == v1::SYNC_STAGE_READ_BEFORE || run.stage() == v1::SYNC_STAGE_READ_AFTER;
+    absl::StrAppend(&line, ", ",
+                    ElapsedOf(view.now_ms - run.stage_since_ms(),
+                              reads ? Forecast(group, core::kStepRead) : 0));
   }
   if (!done.empty()) absl::StrAppend(&line, "; done ", absl::StrJoin(done, ", "));
   if (!then.empty()) absl::StrAppend(&line, "; then ", absl::StrJoin(then, ", "));
@@ -61,6 +68,14 @@ std::string TargetLine(const v1::GroupStatus& group, const v1::RestoreTarget& ta
     if (const auto* operation = OpenOperation(group, target.service(), kind)) {
       absl::StrAppend(&line, ", ", Progress(group, *operation, view));
     }
+  }
+  // Verification follows the restore without an operation of its own.
+  const char* step = target.stage() == v1::RESTORE_STAGE_VERIFY          ? core::kStepVerify
+                     : target.stage() == v1::RESTORE_STAGE_READ_BASELINE ? core::kStepRead
+                                                                         : nullptr;
+  if (step != nullptr && target.stage_since_ms() != 0) {
+    absl::StrAppend(&line, ", ",
+                    ElapsedOf(view.now_ms - target.stage_since_ms(), Forecast(group, step)));
   }
   if (target.waiting_since_ms() != 0 && target.stage() < v1::RESTORE_STAGE_DONE) {
     absl::StrAppend(&line, " for ", Span(view.now_ms - target.waiting_since_ms()));
@@ -79,7 +94,9 @@ Tone ToneOfTarget(v1::RestoreStage stage) {
 }
 
 std::string RunLines(const v1::GroupStatus& group, const v1::SyncRun& run, const View& view) {
-  const int64_t expected = group.sync_cycle_p95_ms();
+  // Until a whole run has ended well, the sum of what it is made of.
+  const int64_t whole = Forecast(group, core::kStepRun);
+  const int64_t expected = whole > 0 ? whole : group.sync_cycle_p95_ms();
   std::string head =
       absl::StrCat("run ", Clean(run.id()), " by ", Clean(run.trigger()),
                    run.who().empty() ? "" : absl::StrCat(" (", ShortId(run.who()), ")"), ", ",
@@ -109,26 +126,39 @@ std::string LastRunLines(const v1::SyncRun& run, const View& view) {
   return lines;
 }
 
-// Of a failover, and when it was done.
+// Of a failover: when it was done, and when it should be by those before it, after the decision.
 struct Step {
   std::string text;
   int64_t at_ms = 0;
+  int64_t usual_ms = 0;
 };
 
-std::string StepLines(const v1::Failover& f, const View& view) {
+std::string StepLines(const v1::GroupStatus& group, const View& view) {
+  const v1::Failover& f = group.failover();
+  const auto usual = [&group](const char* step) { return Forecast(group, step); };
   std::vector<Step> steps = {
       {"decide", f.decided_ms()},
       {absl::StrCat("ask to enable ", Clean(f.to()), ", the point of no return"),
-       f.enable_sent_ms()},
-      {absl::StrCat(Clean(f.to()), " is enabled and active"), f.switched_ms()},
-      {absl::StrCat("disable ", Clean(f.from())), f.disabled_ms()}};
-  if (!f.public_url().empty()) steps.push_back({"see it through the public name", f.visible_ms()});
+       f.enable_sent_ms(), usual(core::kStepEnable)},
+      {absl::StrCat(Clean(f.to()), " is enabled and active"), f.switched_ms(),
+       usual(core::kStepSwitch)},
+      {absl::StrCat("disable ", Clean(f.from())), f.disabled_ms(), usual(core::kStepDisable)}};
+  if (!f.public_url().empty()) {
+    steps.push_back({"see it through the public name", f.visible_ms(), usual(core::kStepVisible)});
+  }
+  const int64_t elapsed = view.now_ms - f.decided_ms();
   std::string lines;
   bool current = true;
   for (const Step& step : steps) {
     const bool done = step.at_ms != 0;
-    const std::string when =
-        done ? absl::StrCat(", after ", Span(step.at_ms - f.decided_ms())) : "";
+    std::string when;
+    if (done) {
+      when = absl::StrCat(", after ", Span(step.at_ms - f.decided_ms()));
+    } else if (step.usual_ms > 0) {
+      when =
+          absl::StrCat(elapsed > step.usual_ms ? ", later than usual: after " : ", usually after ",
+                       Span(step.usual_ms));
+    }
     const char* mark = done ? "[x] " : current ? "[>] " : "[ ] ";
     absl::StrAppend(&lines, Field(view, "", absl::StrCat(mark, step.text, when),
                                   done      ? Tone::kGood
@@ -182,11 +212,12 @@ std::string FailoverLines(const v1::GroupStatus& group, const View& view) {
       f.who().empty() ? "" : absl::StrCat(", ", ShortId(f.who())), ")");
   std::string lines;
   if (IsOpen(f)) {
-    lines =
-        Field(view, "failover",
-              absl::StrCat(title, ", ", Span(view.now_ms - f.decided_ms()), " since the decision"),
-              Tone::kBold);
-    absl::StrAppend(&lines, StepLines(f, view));
+    lines = Field(
+        view, "failover",
+        absl::StrCat(title, ", since the decision ",
+                     ElapsedOf(view.now_ms - f.decided_ms(), Forecast(group, core::kStepFailover))),
+        Tone::kBold);
+    absl::StrAppend(&lines, StepLines(group, view));
     if (f.enable_attempts() > 1)
       absl::StrAppend(
           &lines, Field(view, "",
@@ -234,6 +265,16 @@ std::string OperationLines(const v1::GroupStatus& group, const View& view) {
     const v1::ServiceStatus* service = FindService(group, operation.service());
     if (!unclear && service != nullptr && service->operation_forecast_ms() > view.now_ms) {
       absl::StrAppend(&text, ", should end ", In(view, service->operation_forecast_ms()));
+    }
+    if (service != nullptr && operation.state() == v1::OPERATION_STATE_AMBIGUOUS &&
+        service->watch_until_ms() > view.now_ms) {
+      const int64_t since = operation.ambiguous_since_ms();
+      absl::StrAppend(&text, "; looked at for ", Span(view.now_ms - since), " of at most ",
+                      Span(service->watch_until_ms() - since), " ",
+                      Bar(static_cast<double>(view.now_ms - since) /
+                              static_cast<double>(service->watch_until_ms() - since),
+                          20),
+                      ", then settled one way or another");
     }
     if (!operation.error().code().empty())
       absl::StrAppend(&text, ": ", Clean(operation.error().code()));

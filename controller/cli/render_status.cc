@@ -239,19 +239,33 @@ std::string HeldLines(const v1::GroupStatus& group, const View& view) {
         Tone::kWarn);
   }
   if (group.cooldown_until_ms() > view.now_ms) {
+    const int64_t since = group.cooldown_since_ms(), until = group.cooldown_until_ms();
+    const std::string part =
+        since == 0 || since >= until
+            ? ""
+            : absl::StrCat(
+                  Span(view.now_ms - since), " of ", Span(until - since), " ",
+                  Bar(static_cast<double>(view.now_ms - since) / static_cast<double>(until - since),
+                      20),
+                  ", ");
     absl::StrAppend(&lines, Field(view, "cooldown",
-                                  absl::StrCat(Span(group.cooldown_until_ms() - view.now_ms),
+                                  absl::StrCat(part, Span(until - view.now_ms),
                                                " left; lift it: failoverctl ack ", name),
                                   Tone::kWarn));
   }
   if (group.frozen()) {
-    absl::StrAppend(&lines,
-                    Field(view, "frozen",
-                          absl::StrCat("no restore starts: ", Clean(group.frozen_reason()),
-                                       group.frozen_by_operator()
-                                           ? absl::StrCat("; thaw: failoverctl sync thaw ", name)
-                                           : ""),
-                          Tone::kWarn));
+    std::string text;
+    if (group.frozen_since_ms() != 0) {
+      text = absl::StrCat("for ", Span(std::max<int64_t>(0, view.now_ms - group.frozen_since_ms())),
+                          ", ");
+    }
+    absl::StrAppend(&text, "no restore starts: ", Clean(group.frozen_reason()));
+    if (group.frozen_until_ms() > view.now_ms) {
+      absl::StrAppend(&text, "; ends ", In(view, group.frozen_until_ms()),
+                      " if nothing else happens");
+    }
+    if (group.frozen_by_operator()) absl::StrAppend(&text, "; thaw: failoverctl sync thaw ", name);
+    absl::StrAppend(&lines, Field(view, "frozen", text, Tone::kWarn));
   }
   const v1::Approval& approval = group.approval();
   if (!approval.id().empty() && approval.expires_ms() > view.now_ms) {

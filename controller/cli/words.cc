@@ -81,6 +81,13 @@ const v1::ServiceStatus* FindService(const v1::GroupStatus& group, const std::st
   return nullptr;
 }
 
+int64_t Forecast(const v1::GroupStatus& group, const std::string& step) {
+  for (const v1::StepForecast& forecast : group.forecasts()) {
+    if (forecast.step() == step) return forecast.p95_ms();
+  }
+  return 0;
+}
+
 std::string ElapsedOf(int64_t elapsed_ms, int64_t expected_ms) {
   if (expected_ms <= 0) return Span(elapsed_ms);
   const double part = static_cast<double>(elapsed_ms) / static_cast<double>(expected_ms);

@@ -26,6 +26,8 @@ bool IsOpen(const v1::Failover& failover);
 bool NeedsOperator(const v1::Operation& operation);
 
 const v1::ServiceStatus* FindService(const v1::GroupStatus& group, const std::string& name);
+// What a step should take by its own history (StepForecast); 0 = no history.
+int64_t Forecast(const v1::GroupStatus& group, const std::string& step);
 // "4m02s of about 10m [####......]  40%"; without history only the first part.
 std::string ElapsedOf(int64_t elapsed_ms, int64_t expected_ms);
 // "14m", "unknown" for a negative number.

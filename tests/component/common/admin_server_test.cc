@@ -1,6 +1,7 @@
 #include "common/admin_server.h"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -8,19 +9,25 @@
 #include <gtest/gtest.h>
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
+#include <prometheus/histogram.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/registry.h>
 
 #include <atomic>
+#include <map>
+#include <set>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/exposition.h"
 #include "common/http_client.h"
 #include "common/log.h"
+#include "tests/support/catalogue.h"
 
 namespace failover {
 namespace {
@@ -32,8 +39,9 @@ std::unique_ptr<AdminServer> Started(AdminServer::Options options) {
   return *std::move(server);
 }
 
-HttpResponse Fetch(const AdminServer& server, absl::string_view path) {
+HttpResponse Fetch(const AdminServer& server, absl::string_view path, HttpHeaders headers = {}) {
   HttpRequest request;
+  request.headers = std::move(headers);
   request.url = absl::StrCat("http://127.0.0.1:", server.port(), path);
   request.timeout = absl::Seconds(10);
   HttpResult result = NewCurlHttpClient({})->Send(request);
@@ -99,6 +107,35 @@ TEST(AdminServerTest, MetricsOfAllLivingSourcesAreOneValidText) {
             "a_total{from=\"first\"} 3\na_total{from=\"second\"} 0\n");
   second.reset();
   EXPECT_FALSE(absl::StrContains(Fetch(*server, "/metrics").body, "second"));
+}
+
+TEST(AdminServerTest, OpenMetricsIsForWhoAsks) {
+  AdminServer::Options options;
+  const auto exemplars = std::make_shared<Exemplars>();
+  options.exemplars = exemplars;
+  const auto server = Started(std::move(options));
+  const auto registry = std::make_shared<prometheus::Registry>();
+  prometheus::BuildHistogram()
+      .Name("a_seconds")
+      .Help("h")
+      .Register(*registry)
+      .Add({}, std::vector<double>{2})
+      .Observe(1);
+  exemplars->Note("a_seconds", {}, {2}, {"f00d", 1, absl::FromUnixSeconds(5)});
+  server->AddMetrics(registry);
+  const HttpResponse open = Fetch(
+      *server, "/metrics",
+      {{"Accept", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}});
+  EXPECT_EQ(open.Header("Content-Type"),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_TRUE(absl::StrContains(open.body,
+                                "a_seconds_bucket{le=\"2.0\"} 1 # {trace_id=\"f00d\"} 1 5.000\n"))
+      << open.body;
+  EXPECT_TRUE(absl::EndsWith(open.body, "\n# EOF\n"));
+  const HttpResponse text = Fetch(*server, "/metrics", {{"Accept", "text/plain"}});
+  EXPECT_EQ(text.Header("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_FALSE(absl::StrContains(text.body, "f00d"));
+  EXPECT_FALSE(absl::StrContains(text.body, "EOF"));
 }
 
 // Sends `text` over and over until the server closes or `limit` bytes were taken; how many were.
@@ -192,6 +229,50 @@ TEST(ProcessMetricsTest, TheProcessIsDescribedUnderTheStandardNames) {
       text, "apim_failover_build_info{component=\"failover-agent\",version=\"" FAILOVER_VERSION
             "\",revision=\""))
       << text;
+}
+
+// Every family that each program has, each with another value than at first, but for the one that
+// cannot: when the process started.
+TEST(ProcessMetricsTest, EveryMetricMovesAndIsTheOneInTheRepository) {
+  const std::set<std::string> listed = ReadCatalogue(FAILOVER_TESTDATA "/process-metrics.txt");
+  const auto metrics = ProcessMetrics::Create("one");
+  double expiry = 1900000000;
+  metrics->CertificatesFrom([&expiry] {
+    return std::map<std::string, double>{{"server", expiry}};
+  });
+  metrics->ConfigLoaded("first", true);
+  const Families before = metrics->collectable()->Collect();
+  EXPECT_EQ(Differences(listed, CatalogueLines(before)), "");
+  metrics->ConfigLoaded("second", true);
+  metrics->ConfigLoaded("third", false);
+  expiry += 3600;
+  LogError("counted");
+  const auto other = ProcessMetrics::Create("other");  // of another program: its info
+  const int file = dup(STDERR_FILENO);
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  rlimit lower = limit;
+  --lower.rlim_cur;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+  std::atomic<bool> over{false};
+  std::thread thread([&over] {  // a thread, CPU time and memory that is really used
+    std::vector<std::string> used;
+    while (!over) {
+      if (used.size() < 64) used.emplace_back(1 << 20, 'x');
+    }
+  });
+  std::set<std::string> unmoved;
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  do {
+    Families after = metrics->collectable()->Collect();
+    for (auto& family : other->collectable()->Collect()) after.push_back(std::move(family));
+    unmoved = Unmoved(listed, before, after);
+  } while (unmoved.size() > 1 && absl::Now() < deadline);
+  over = true;
+  thread.join();
+  close(file);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  EXPECT_EQ(absl::StrJoin(unmoved, " "), "process_start_time_seconds");
 }
 
 TEST(ProcessMetricsTest, LoadsOfTheConfigurationAreCounted) {

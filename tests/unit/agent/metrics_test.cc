@@ -4,10 +4,13 @@
 #include <prometheus/collectable.h>
 #include <prometheus/text_serializer.h>
 
+#include <set>
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_join.h"
 #include "agent/probe_result.h"
+#include "tests/support/catalogue.h"
 
 namespace failover::agent {
 namespace {
@@ -112,6 +115,37 @@ TEST_F(AgentMetricsTest, ARoleThatMovesKeepsTheRegionsHistograms) {
           "phase=\"total\",probe_region=\"uksouth\"} 2"))
       << Text();
   EXPECT_EQ(Text().find("role=\"active\""), std::string::npos);
+}
+
+// Every family of the agent against tests/testdata/agent-metrics.txt, each with another value than
+// at first.
+TEST_F(AgentMetricsTest, EveryMetricMovesAndIsTheOneInTheRepository) {
+  const std::set<std::string> listed = ReadCatalogue(FAILOVER_TESTDATA "/agent-metrics.txt");
+  const auto target = TargetOf("a", "weu", "active");
+  Assign({target});
+  v1::ProbeResult result;
+  result.set_success(true);
+  result.set_certificate_expiry_unix(1900000000);
+  result.mutable_phases()->set_total_us(20000);
+  metrics_.Result(*target, result, absl::FromUnixSeconds(1700000000));
+  const Families before = metrics_.collectable()->Collect();
+  EXPECT_EQ(Differences(listed, CatalogueLines(before)), "");
+  PreparedAssignment next;
+  next.term = 4;
+  next.generation = 1;
+  next.targets = {target, TargetOf("b", "neu", "standby")};
+  metrics_.SetAssignment(next);
+  result.set_certificate_expiry_unix(1900000001);
+  metrics_.Result(*target, result, absl::FromUnixSeconds(1700000005));
+  result.set_success(false);
+  result.set_failed_stage(v1::PROBE_STAGE_CONNECT);
+  metrics_.Result(*target, result, absl::FromUnixSeconds(1700000010));
+  metrics_.Started(absl::Milliseconds(2));
+  metrics_.SlotsMissed(AgentMetrics::Missed::kLate, 1);
+  metrics_.ClockJumped();
+  metrics_.Dropped(AgentMetrics::Drop::kExpired, 2);
+  metrics_.StreamConnected("c:1", true);
+  EXPECT_EQ(absl::StrJoin(Unmoved(listed, before, metrics_.collectable()->Collect()), " "), "");
 }
 
 TEST_F(AgentMetricsTest, AControllerThatWasNeverReachedIsAZero) {

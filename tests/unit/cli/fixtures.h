@@ -64,6 +64,13 @@ inline void SetVotes(v1::ServiceStatus* service, const std::string& verdict, v1:
   }
 }
 
+inline void AddForecast(const std::string& step, int64_t p95_ms, v1::GroupStatus* group) {
+  v1::StepForecast* forecast = group->add_forecasts();
+  forecast->set_step(step);
+  forecast->set_p95_ms(p95_ms);
+  forecast->set_samples(3);
+}
+
 inline v1::GroupStatus Healthy() {
   v1::GroupStatus group;
   group.set_name("orders-api");
@@ -136,6 +143,7 @@ inline v1::GroupStatus InOutage() {
   group.mutable_outage()->set_dwell_left_ms(4 * kSecond);
   group.set_frozen(true);
   group.set_frozen_reason("the verdict on apim-weu is down");
+  group.set_frozen_since_ms(kNow - 3 * kSecond);
   for (v1::PublicView& seen : *group.mutable_public_views()) seen.set_success(false);
   return group;
 }
@@ -162,6 +170,11 @@ inline v1::Failover* BeginFailover(v1::GroupStatus* group) {
 // The enable request is out: past the point of no return.
 inline v1::GroupStatus FailingOver() {
   v1::GroupStatus group = InOutage();
+  AddForecast("enable", 150, &group);
+  AddForecast("switch", 900, &group);  // this one takes longer
+  AddForecast("disable", 4500, &group);
+  AddForecast("visible", 15 * kSecond, &group);
+  AddForecast("failover", 15 * kSecond, &group);
   group.set_state("failing_over");
   group.set_epoch(8);
   v1::Failover* failover = BeginFailover(&group);
@@ -191,6 +204,7 @@ inline v1::GroupStatus FailedOver() {
                   "a sync run onto it", true);
   group.set_rpo_now_ms(-1);
   group.set_cooldown_until_ms(kNow + 27 * kMinute + 41 * kSecond);
+  group.set_cooldown_since_ms(kNow + 27 * kMinute + 41 * kSecond - 30 * kMinute);
   *group.add_blockers() =
       MakeBlocker("cooldown", "a failover ended 2m ago", "failoverctl ack orders-api", false);
   v1::Failover* failover = BeginFailover(&group);
@@ -256,6 +270,39 @@ inline v1::GroupStatus Syncing() {
   operation->set_intent_ms(kNow - 2 * kMinute);
   operation->set_sent_ms(kNow - 2 * kMinute);
   group.mutable_services(0)->set_operation_forecast_ms(kNow + 3 * kMinute);
+  return group;
+}
+
+// The first standby is done, the second one is being compared.
+inline v1::GroupStatus Verifying() {
+  v1::GroupStatus group = Syncing();
+  AddForecast("read", 45 * kSecond, &group);
+  AddForecast("verify", 80 * kSecond, &group);
+  AddForecast("run", 24 * kMinute, &group);
+  group.clear_open_operations();
+  group.mutable_services(0)->clear_operation_forecast_ms();
+  v1::SyncRun* run = group.mutable_sync()->mutable_run();
+  run->set_stage(v1::SYNC_STAGE_RESTORE);
+  run->set_started_ms(kNow - 21 * kMinute);
+  run->set_stage_since_ms(kNow - 15 * kMinute);
+  run->mutable_targets(0)->set_stage(v1::RESTORE_STAGE_DONE);
+  run->mutable_targets(1)->set_stage(v1::RESTORE_STAGE_VERIFY);
+  run->mutable_targets(1)->set_stage_since_ms(kNow - 32 * kSecond);
+  return group;
+}
+
+// A backup that may have begun is being looked for, and a lone `down` has just ended.
+inline v1::GroupStatus Uncertain() {
+  v1::GroupStatus group = Syncing();
+  v1::Operation* operation = group.mutable_open_operations(0);
+  operation->set_state(v1::OPERATION_STATE_AMBIGUOUS);
+  operation->set_ambiguous_since_ms(kNow - 110 * kSecond);
+  group.mutable_services(0)->set_watch_until_ms(kNow + 30 * kMinute + 10 * kSecond);
+  group.set_frozen(true);
+  group.set_frozen_reason(
+      "the last down vote on apim-weu is 3m20s old; restores wait until it is 10m");
+  group.set_frozen_since_ms(kNow - 200 * kSecond);
+  group.set_frozen_until_ms(kNow + 400 * kSecond);
   return group;
 }
 
@@ -336,6 +383,7 @@ inline v1::GroupStatus Troubled() {
   group.set_frozen(true);
   group.set_frozen_by_operator(true);
   group.set_frozen_reason("frozen by an operator: investigation");
+  group.set_frozen_since_ms(kNow - 20 * kMinute);
   group.mutable_traffic()->set_matches(false);
   group.mutable_traffic()->set_problem("endpoint neu is enabled");
   group.mutable_traffic()->set_path_ok(false);

@@ -39,6 +39,7 @@ const Situation kSituations[] = {
     {"outage", InOutage, 1, 0},         {"failing_over", FailingOver, 1, 0},
     {"failed_over", FailedOver, 1, 1},  {"approval", WaitingForApproval, 1, 0},
     {"unconfirmed", Unconfirmed, 2, 1}, {"troubled", Troubled, 1, 1},
+    {"verifying", Verifying, 0, 0},     {"uncertain", Uncertain, 0, 0},
 };
 
 class Screens : public ::testing::TestWithParam<Situation> {};

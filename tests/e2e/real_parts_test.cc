@@ -1,7 +1,9 @@
 #include <fstream>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/e2e/system.h"
@@ -96,24 +98,31 @@ TEST(RealParts, AzuriteHoldsTheBackups) {
 
 TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
   if (RunCommand({"promtool", "--version"}).exit_code != 0) GTEST_SKIP() << "Skipped: no promtool";
-  System system;
+  SystemOptions options;
+  options.agent_ports = true;
+  System system(options);
   ASSERT_NO_FATAL_FAILURE(system.StartAll());
   ASSERT_TRUE(system.Ready());
-  const std::string metrics = absl::StrCat("http://", system.Address("metrics"), "/metrics");
-  const CommandResult check = RunCommand(
-      {"bash", "-c",
-       absl::StrCat("set -o pipefail; curl -sf ", metrics, " | promtool check metrics")});
-  EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
-  EXPECT_EQ(check.out + check.err, "");
+  const std::string agent = system.AgentMetrics(System::AgentRegions().front());
+  for (const std::string& address : {system.Address("metrics"), agent}) {
+    const CommandResult check =
+        RunCommand({"bash", "-c",
+                    absl::StrCat("set -o pipefail; curl -sf http://", address,
+                                 "/metrics | promtool check metrics")});
+    EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
+    EXPECT_EQ(check.out + check.err, "") << address;
+  }
 
-  system.dir().Write("prometheus.yml",
-                     absl::StrCat("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: "
-                                  "controller\n  static_configs: [{targets: [\"",
-                                  system.Address("metrics"), "\"]}]\n"));
-  Process prometheus(
-      {"prometheus", "--config.file", system.dir().File("prometheus.yml"), "--storage.tsdb.path",
-       system.dir().File("tsdb"), "--web.listen-address", "127.0.0.1:0", "--log.format", "json"},
-      system.dir().File("prometheus.log"));
+  system.dir().Write(
+      "prometheus.yml",
+      absl::StrCat("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: "
+                   "controller\n  static_configs: [{targets: [\"",
+                   system.Address("metrics"),
+                   "\"]}]\n- job_name: agent\n  static_configs: [{targets: [\"", agent, "\"]}]\n"));
+  Process prometheus({"prometheus", "--config.file", system.dir().File("prometheus.yml"),
+                      "--storage.tsdb.path", system.dir().File("tsdb"), "--web.listen-address",
+                      "127.0.0.1:0", "--log.format", "json", "--enable-feature=exemplar-storage"},
+                     system.dir().File("prometheus.log"));
   std::string address;
   ASSERT_TRUE(Eventually(absl::Seconds(20), [&] {
     for (absl::string_view line : absl::StrSplit(system.dir().Read("prometheus.log"), '\n')) {
@@ -129,8 +138,32 @@ TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
     return run.out;
   };
   EXPECT_TRUE(Eventually(absl::Seconds(30), [&] {
-    return query("up{job=\"controller\"}").find("=> 1 @") != std::string::npos;
-  }));
+    return query("sum(up)").find("=> 2 @") != std::string::npos;
+  })) << query("up");
+  // It asked for OpenMetrics: only there a bound is a float, and an exemplar beside it.
+  EXPECT_NE(query("apim_failover_azure_request_duration_seconds_bucket{le=\"1.0\"}").find("=>"),
+            std::string::npos);
+  const auto exemplars = [&](const std::string& metric) {
+    const CommandResult run = RunCommand(
+        {"curl", "-sfG", absl::StrCat("http://", address, "/api/v1/query_exemplars"),
+         "--data-urlencode", absl::StrCat("query=", metric), "--data-urlencode", "start=0",
+         "--data-urlencode", absl::StrCat("end=", absl::ToUnixSeconds(absl::Now()) + 60)});
+    std::set<std::string> ids;
+    const Json answer = Json::parse(run.out, nullptr, false);
+    if (!answer.is_object()) return ids;
+    for (const Json& series : answer.value("data", Json::array())) {
+      for (const Json& exemplar : series.value("exemplars", Json::array()))
+        ids.insert(exemplar["labels"].value("trace_id", ""));
+    }
+    return ids;
+  };
+  // The last backup, by the id that the operations have.
+  const std::string operation = system.Status().sync().run().backup().operation_id();
+  ASSERT_FALSE(operation.empty());
+  EXPECT_TRUE(Eventually(absl::Seconds(30), [&] {
+    return exemplars("apim_failover_sync_operation_duration_seconds_bucket").count(operation) == 1;
+  })) << operation;
+  EXPECT_FALSE(exemplars("apim_failover_azure_request_duration_seconds_bucket").empty());
   EXPECT_TRUE(Eventually(absl::Seconds(30), [&] {
     return query("apim_failover_rpo_seconds{apim_service=\"apim-neu\"} > 0").find("apim-neu") !=
            std::string::npos;

@@ -128,6 +128,26 @@ TEST(ApiServer, ThatRefusesRecordsStopsNewSideEffectsOfALeaderWhoStillLeads) {
   EXPECT_EQ(system.Leader(), leader);
 }
 
+TEST(ApiServer, ThatRefusesWatchesIsReadFromTimeToTime) {
+  Replicas system;
+  KubernetesStub::Fault forbidden;
+  forbidden.path_part = "watch=1";
+  forbidden.times = -1;
+  forbidden.status = 403;
+  forbidden.reason = "Forbidden";
+  system.stub.Add(forbidden);
+  ASSERT_NO_FATAL_FAILURE(system.StartAll());
+  ASSERT_TRUE(system.Ready());
+  const int leader = system.Leader();
+  ASSERT_GE(leader, 0);
+  ASSERT_EQ(system.Ctl({"pause", "orders-api", "--for", "1h", "--reason", "a test"}).exit_code, 0);
+  EXPECT_TRUE(Eventually(absl::Seconds(15), [&] {
+    const v1::GetStatusResponse status = system.WhatSays(1 - leader);
+    return status.groups_size() == 1 && status.groups(0).pause().active();
+  }));
+  EXPECT_THAT(system.LogOf(1 - leader), HasSubstr("changes of the stored state are not told now"));
+}
+
 TEST(ApiServer, AwayForLessThanTheDeadlineChangesNothing) {
   Replicas system;
   ASSERT_NO_FATAL_FAILURE(system.StartAll());

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <stop_token>
 #include <string>
 
@@ -47,6 +48,9 @@ class RealServerClient {
 
 // What a test with a parameter runs against: the stub alone, or the stub in front of a real server.
 enum class ServerKind { kStub, kReal };
+inline void PrintTo(ServerKind kind, std::ostream* out) {
+  *out << (kind == ServerKind::kReal ? "a real server" : "the stub");
+}
 // The names of such tests end with "/Stub" and "/RealServer"; the label `kubernetes` is those with
 // the latter.
 std::string NameOf(const testing::TestParamInfo<ServerKind>& kind);

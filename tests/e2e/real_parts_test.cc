@@ -2,11 +2,14 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/e2e/system.h"
+#include "tests/support/catalogue.h"
 
 // Parts that others wrote: the SDK of Azure drives the emulator, Azurite holds the blobs,
 // Prometheus scrapes.
@@ -96,6 +99,28 @@ TEST(RealParts, AzuriteHoldsTheBackups) {
   EXPECT_TRUE(status.sync().run().backup().checked());
 }
 
+// Families of a page, with their types, that are in none of the lists of tests/testdata.
+std::vector<std::string> Unlisted(const std::string& address) {
+  std::set<std::string> listed;
+  for (const char* file : {"metrics.txt", "agent-metrics.txt", "process-metrics.txt"}) {
+    for (const std::string& line : ReadCatalogue(absl::StrCat(FAILOVER_TESTDATA, "/", file))) {
+      const std::vector<std::string> parts = absl::StrSplit(line, " | ");
+      listed.insert(absl::StrCat(parts[0], " ", parts[1]));
+    }
+  }
+  std::vector<std::string> unlisted;
+  const CommandResult page =
+      RunCommand({"curl", "-sf", absl::StrCat("http://", address, "/metrics")});
+  int families = 0;
+  for (absl::string_view line : absl::StrSplit(page.out, '\n')) {
+    if (!absl::ConsumePrefix(&line, "# TYPE ")) continue;
+    ++families;
+    if (listed.count(std::string(line)) == 0) unlisted.emplace_back(line);
+  }
+  EXPECT_GT(families, 20) << page.err;
+  return unlisted;
+}
+
 TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
   if (RunCommand({"promtool", "--version"}).exit_code != 0) GTEST_SKIP() << "Skipped: no promtool";
   SystemOptions options;
@@ -111,6 +136,7 @@ TEST(RealParts, PrometheusScrapesTheProgramsAndFindsNothingToComplainAbout) {
                                  "/metrics | promtool check metrics")});
     EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
     EXPECT_EQ(check.out + check.err, "") << address;
+    EXPECT_EQ(absl::StrJoin(Unlisted(address), " "), "") << address;
   }
 
   system.dir().Write(

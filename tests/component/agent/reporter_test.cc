@@ -67,6 +67,9 @@ TEST_F(ReporterTest, HelloComesFirstThenTheReplayThenResults) {
   const v1::ResultBatch replay = controller.BatchesOf(0).at(0);
   EXPECT_TRUE(replay.replay());
   EXPECT_TRUE(replay.replay_end());
+  EXPECT_NEAR(static_cast<double>(replay.wall_unix_ms()),
+              static_cast<double>(absl::ToUnixMillis(RealClock().Wall())), 60'000)
+      << "for people: its skew is shown";
   Add(4);
   ASSERT_TRUE(WaitUntil([&] { return controller.SequencesOf(0).size() == 4; }));
   EXPECT_FALSE(controller.BatchesOf(0).at(1).replay());

@@ -79,7 +79,9 @@ class IdentityTest : public ::testing::Test {
     shared_ = std::make_unique<AzureShared>(
         options, clock_,
         [this](const std::string& api, const std::string& operation, const std::string& code,
-               absl::Duration) { calls_.push_back(absl::StrCat(api, " ", operation, " ", code)); });
+               absl::Duration, const std::string&) {
+          calls_.push_back(absl::StrCat(api, " ", operation, " ", code));
+        });
     GroupAzure group;
     group.group = "orders";
     group.resource_ids = {{"apim-weu", ServiceId("apim-weu")}};

@@ -129,6 +129,7 @@ class RuntimeTest : public ::testing::Test {
     options.clock = &RealClock();
     options.identity = "test";
     options.election = election_;
+    options.metrics = metrics_.get();
     options.make_http = [ca_file = settings.runtime.azure.ca_file](
                             std::stop_token stop, std::function<absl::Status()> may_send) {
       return NewCurlHttpClient({ca_file, "", std::move(stop), std::move(may_send)});
@@ -292,6 +293,9 @@ class RuntimeTest : public ::testing::Test {
   std::optional<Election> election_;  // of loops that are started from now on
   std::unique_ptr<emulator::Emulator> emulator_;
   std::unique_ptr<GatedStore> store_;
+  // Told of what the loops do; outlives them.
+  std::shared_ptr<metrics::Metrics> metrics_ =
+      metrics::Metrics::Create([this] { return loop_->Snapshot(); });
   std::unique_ptr<ControlLoop> loop_;
   std::unique_ptr<intake::Intake> intake_;
   operators::Handlers handlers_;

@@ -1,6 +1,8 @@
 // Leading and following (design.md §9), beside an election that the test decides.
 #include <atomic>
 
+#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
 #include "tests/component/controller/fixture.h"
 
 namespace failover::runtime {
@@ -96,6 +98,44 @@ TEST_F(LeadingTest, WhatATermLeftBehindIsGivenUpAndTheNextTermGoesOn) {
   EXPECT_FALSE(Status("orders").has_pause()) << "an order that was not durable was never given";
   Answer second = Give(Pause());
   EXPECT_TRUE(Get(second).ok());
+}
+
+TEST_F(LeadingTest, WhatAnotherLeaderEndedBetweenTwoTermsIsNotCounted) {
+  const auto backups = [this] {
+    double count = -1;
+    for (const auto& weak : metrics_->collectables()) {
+      for (const prometheus::MetricFamily& family : weak.lock()->Collect()) {
+        if (family.name != "apim_failover_sync_operations_total") continue;
+        for (const prometheus::ClientMetric& metric : family.metric) {
+          if (metric.label[1].value == "apim-weu" && metric.label[2].value == "backup" &&
+              metric.label[3].value == "success") {
+            count = metric.counter.value;
+          }
+        }
+      }
+    }
+    return count;
+  };
+  HoldElections();
+  StartLoop(kOrders);
+  Lead(1);
+  ASSERT_TRUE(WaitUntil([&] { return Status("orders").active() == "apim-weu"; }, kPatience));
+  EXPECT_EQ(backups(), 0);
+  loop_->StopLeading(1, "another replica leads");
+  EXPECT_EQ(backups(), -1) << "a follower exports nothing of a group";
+  absl::StatusOr<store::Versioned> stored = store_->Load("orders");
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  v1::Operation* operation = stored->record.add_operations();
+  operation->set_id("0123456789abcdef");
+  operation->set_kind(v1::OPERATION_KIND_BACKUP);
+  operation->set_state(v1::OPERATION_STATE_SUCCEEDED);
+  operation->set_service("apim-weu");
+  operation->set_sent_ms(1'795'592'400'000);
+  operation->set_ended_ms(1'795'592'700'000);
+  ASSERT_TRUE(store_->Save(stored->record, stored->version).ok());
+  Lead(2);
+  ASSERT_TRUE(WaitUntil([&] { return Operations().size() == 1; }, kPatience));
+  EXPECT_EQ(backups(), 0);
 }
 
 TEST_F(LeadingTest, TheEndOfAnotherTermChangesNothing) {

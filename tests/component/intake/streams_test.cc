@@ -51,6 +51,31 @@ TEST_F(IntakeTest, ResultsReachTheirGroupsWithMomentsOnOurClock) {
   EXPECT_EQ(intake_->Agents().at(0).report_delay_ms(), 1000);
 }
 
+TEST_F(IntakeTest, AnAgentsWallClockIsShownAsItsSkewAndLateResultsAsADelay) {
+  StartIntake(clock_);
+  intake_->SetAssignments(TwoGroups());
+  auto agent = Connected("weu", 1);
+  v1::ResultBatch batch = Batch("a/s/p", 1, 1);
+  ASSERT_TRUE(agent->Send(batch));
+  ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a").size() == 1; }));
+  EXPECT_FALSE(intake_->Agents().at(0).has_clock_skew_ms()) << "it did not tell";
+  for (const auto& [ahead, sequence] :
+       {std::pair<int64_t, uint64_t>{-90'000, 2}, std::pair<int64_t, uint64_t>{3'000, 3}}) {
+    batch = Batch("a/s/p", sequence, 1);
+    batch.set_wall_unix_ms(absl::ToUnixMillis(clock_.Wall()) + ahead);
+    ASSERT_TRUE(agent->Send(batch));
+    ASSERT_TRUE(WaitUntil([&] { return sink_.Results("a").size() == sequence; }));
+    EXPECT_NEAR(static_cast<double>(intake_->Agents().at(0).clock_skew_ms()),
+                static_cast<double>(ahead), 1)
+        << "signed";
+  }
+  const std::map<std::string, ReportDelays> delays = intake_->Delays();
+  ASSERT_EQ(delays.size(), 1u);
+  const ReportDelays& weu = delays.at("weu");
+  EXPECT_EQ(weu.counts[5], 3u) << "a second each: the bucket up to 1";
+  EXPECT_DOUBLE_EQ(weu.sum, 3);
+}
+
 TEST_F(IntakeTest, EveryGroupOfTheRegionHearsThatAStreamOpensAndCloses) {
   StartIntake();
   intake_->SetAssignments(TwoGroups());

@@ -14,6 +14,8 @@
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "gtest/gtest.h"
+#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_ca.h"
 #include "tests/support/wait_until.h"
@@ -337,7 +339,23 @@ grpc::Status CallByName(const std::string& address, const std::string& method) {
 }
 
 TEST_F(OperatorServerTest, HealthAndReflectionAreServed) {
+  const std::shared_ptr<GrpcServerMetrics> metrics = GrpcServerMetrics::Create();
+  options_.grpc_metrics = metrics.get();
   Start();
+  const auto started = [&metrics](const std::string& method) {
+    double count = -1;
+    for (const prometheus::MetricFamily& family : metrics->collectable()->Collect()) {
+      if (family.name != "grpc_server_started_total") continue;
+      for (const prometheus::ClientMetric& metric : family.metric) {
+        for (const auto& label : metric.label) {
+          if (label.name == "grpc_method" && label.value == method) count = metric.counter.value;
+        }
+      }
+    }
+    return count;
+  };
+  EXPECT_EQ(started("Check"), 0);
+  EXPECT_EQ(started("ServerReflectionInfo"), 0);
   EXPECT_TRUE(CallByName(Address(), "/grpc.health.v1.Health/Check").ok());
   // Reflection is a stream: closed at once it ends without an answer, but it is there.
   EXPECT_NE(CallByName(Address(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
@@ -345,6 +363,9 @@ TEST_F(OperatorServerTest, HealthAndReflectionAreServed) {
             grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_EQ(CallByName(Address(), "/nobody.knows/This").error_code(),
             grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(started("Check"), 1);
+  EXPECT_EQ(started("ServerReflectionInfo"), 1);
+  EXPECT_EQ(started("This"), -1) << "a name that a caller made up is no series";
 }
 
 TEST_F(OperatorServerTest, WithoutTlsOnlyLoopbackIsBound) {

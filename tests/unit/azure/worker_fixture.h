@@ -36,8 +36,9 @@ class WorkerTest : public ::testing::Test {
   WorkerTest()
       : shared_(Options(), clock_,
                 [this](const std::string& api, const std::string& operation,
-                       const std::string& code, absl::Duration) {
+                       const std::string& code, absl::Duration, const std::string& request_id) {
                   observed_.push_back(absl::StrCat(api, " ", operation, " ", code));
+                  request_ids_.push_back(request_id);
                 }) {
     wire_.answer = [this](const HttpRequest& request) { return AnswerTo(request); };
     shared_.SetGroups({Group()});
@@ -123,6 +124,7 @@ class WorkerTest : public ::testing::Test {
   int tokens_ = 0;
   bool token_fails_ = false;
   std::vector<std::string> observed_;
+  std::vector<std::string> request_ids_;  // of the same calls
   std::stop_source stop_;
   AzureShared shared_;
   std::unique_ptr<Worker> worker_;

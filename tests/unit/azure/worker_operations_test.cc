@@ -31,6 +31,8 @@ TEST_F(WorkerTest, ABackupIsPostedOnceWithTokenBodyAndOperationId) {
   EXPECT_THAT(HeaderOf(post, "x-ms-client-request-id"), StartsWith("01234567-89ab-cdef-"));
   EXPECT_THAT(post.body, HasSubstr("SystemAssignedManagedIdentity"));
   EXPECT_THAT(observed_, ElementsAre("entra token 200", "apim backup 202"));
+  EXPECT_THAT(request_ids_, ElementsAre("", StartsWith("01234567-89ab-cdef-")))
+      << "by which log, Azure and exemplar name the same request";
 }
 
 TEST_F(WorkerTest, ARestoreWithAnAccessKeyCarriesTheKeyOfTheFile) {

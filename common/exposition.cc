@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <sstream>
 
@@ -29,6 +30,8 @@ constexpr size_t kMaxTraceId = 100;
 std::string Number(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";
+  if (std::abs(value) < 1e15 && value == std::trunc(value) && !std::signbit(value))
+    return absl::StrCat(static_cast<int64_t>(value));  // most of them
   for (int digits = 15; digits < 17; ++digits) {
     std::string text = absl::StrFormat("%.*g", digits, value);
     double again = 0;

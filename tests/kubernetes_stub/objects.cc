@@ -179,8 +179,9 @@ Answer KubernetesStub::State::Alter(const Place& place, const std::string& path,
   if (found == objects.end()) {
     if (request.method == "PATCH" || !lease)
       return Refuse(404, "NotFound", absl::StrCat(path, " not found"));
-    if (given.empty())
-      return Refuse(422, "Invalid", "metadata.resourceVersion: must be specified for an update");
+    // Whoever sends the UID of the deleted one, as everybody does who sends what he has read.
+    if (body.contains("/metadata/uid"_json_pointer))
+      return Refuse(409, "Conflict", "Precondition failed: UID in precondition");
     Store(place, path, std::move(body));
     return {201, objects[path].dump(), {}};
   }

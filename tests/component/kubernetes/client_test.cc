@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "nlohmann/json.hpp"
 #include "tests/kubernetes_stub/api_server.h"
 #include "tests/support/tcp_peer.h"
 #include "tests/support/temp_dir.h"
@@ -274,6 +275,22 @@ TEST_P(ServerTest, EveryAnswerHasItsCode) {
   EXPECT_TRUE(absl::IsInvalidArgument(lease.status)) << lease.status;
 }
 
+TEST_P(ServerTest, APutOfADeletedLeaseIsAConflictWithItsUidAndMakesANewOneWithout) {
+  const std::string path = LeasePath("dr", "apim-failover");
+  const ApiAnswer made =
+      Call("POST", LeasePath("dr"),
+           R"({"metadata":{"name":"apim-failover"},"spec":{"leaseDurationSeconds":5}})");
+  ASSERT_EQ(made.http, 201) << made.status;
+  stub_.Delete(path);
+  const ApiAnswer with = Call("PUT", path, made.body);
+  EXPECT_EQ(with.http, 409) << with.status;
+  EXPECT_EQ(with.reason, "Conflict");
+  EXPECT_TRUE(absl::StrContains(with.status.message(), "UID in precondition")) << with.status;
+  nlohmann::json without = nlohmann::json::parse(made.body);
+  without["metadata"].erase("uid");
+  EXPECT_EQ(Call("PUT", path, without.dump()).http, 201);
+}
+
 // The stub has neither roles nor a certificate.
 class RoleTest : public ServerTest {};
 
@@ -289,20 +306,6 @@ TEST_P(RoleTest, WhatItDoesNotGiveIsForbiddenAndAWrongTokenUnauthorized) {
   EXPECT_TRUE(absl::IsUnauthenticated(stranger.Call(request).status));
   directory_.Write("token", RealServerOfTests()->token);
   EXPECT_TRUE(stranger.Call(request).status.ok()) << "the file is read again";
-}
-
-TEST_P(RoleTest, AWatchFromAVeryOldVersionIsGoneAsTheStubSays) {
-  ApiRequest request;
-  request.path = absl::StrCat(ConfigMapPath("dr"), "?watch=1&resourceVersion=1&timeoutSeconds=5");
-  std::string told;
-  request.on_body = [&told](absl::string_view part) {
-    absl::StrAppend(&told, part);
-    return true;
-  };
-  const ApiAnswer answer = client_.Call(request);
-  EXPECT_TRUE(absl::IsOutOfRange(answer.status) || (absl::StrContains(told, R"("type":"ERROR")") &&
-                                                    absl::StrContains(told, R"("code":410)")))
-      << answer.status << told;
 }
 
 TEST_P(RoleTest, AServerOfAnotherAuthorityIsNotSpokenTo) {

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "tests/kubernetes_stub/api_server.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/wait_until.h"
@@ -107,6 +108,7 @@ class LeaseKeeperTest : public testing::TestWithParam<ServerKind> {
     fault.reason = reason;
     stub_.Add(fault);
   }
+  std::string Uid() { return stub_.Field(kLease, "/metadata/uid"); }
   std::string Spec(const std::string& field) { return stub_.Field(kLease, "/spec/" + field); }
 
   KubernetesStub stub_{ServerOf(GetParam())};
@@ -198,9 +200,22 @@ TEST_P(LeaseKeeperTest, ALeaderThatWakesLateSendsNothingAndFollows) {
 TEST_P(LeaseKeeperTest, ADeletedLeaseIsMadeAnewAsAnotherTerm) {
   const auto a = NewLeader();
   stub_.Delete(kLease);
-  EXPECT_TRUE(Pass([&] { return a->WasTold("ended 1 the Lease had been deleted; started 2"); }))
+  EXPECT_TRUE(Pass([&] { return a->WasTold("ended 1 the Lease was deleted; started 2"); }))
       << a->Told();
   EXPECT_TRUE(a->keeper->MayAct(2));
+  EXPECT_FALSE(a->keeper->MayAct(1));
+}
+
+// Of a server that does not ask for the UID.
+TEST_P(LeaseKeeperTest, ARenewalThatMadeTheLeaseAnewBeginsAnotherTerm) {
+  const auto a = NewLeader();
+  Fault created;
+  created.method = "PUT";
+  created.status = 201;
+  created.body = absl::StrReplaceAll(stub_.Field(kLease, ""), {{Uid(), "another-uid"}});
+  stub_.Add(created);
+  EXPECT_TRUE(Pass([&] { return a->WasTold("ended 1 the Lease had been deleted; started 2"); }))
+      << a->Told();
   EXPECT_FALSE(a->keeper->MayAct(1));
 }
 

@@ -146,6 +146,7 @@ class ApiServer(unittest.TestCase):
                     time.sleep(0.2)
                 process.terminate()
                 self.assertEqual((process.wait(30), holder()), (0, ""))
+                self.assertNotIn("changes of the stored state are not told", pathlib.Path(folder, "log").read_text(), "the watch is allowed")
             finally:
                 if process.poll() is None:
                     process.kill()

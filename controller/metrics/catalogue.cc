@@ -123,6 +123,12 @@ std::vector<FamilySpec> SyncSpecs() {
        "1 while the reason holds back a failover of the group, else 0."},
       {kSyncFrozen, "apim_failover_sync_frozen", kGauge, Group(),
        "1 while no restore may start, else 0."},
+      {kFreezeStarted, "apim_failover_sync_freeze_started_timestamp_seconds", kGauge, Group(),
+       "Since when no restore may start. Absent while one may, or where nobody knows."},
+      {kFreezeExpectedEnd, "apim_failover_sync_freeze_expected_end_timestamp_seconds", kGauge,
+       Group(),
+       "When restores may start again if nothing else happens. Absent while they may, or where "
+       "that depends on something else."},
       {kBackupLastSuccess, "apim_failover_backup_last_success_timestamp_seconds", kGauge, Service(),
        "End of the newest checked backup of the service. Absent if there is none."},
       {kRestoreLastSuccess, "apim_failover_restore_last_success_timestamp_seconds", kGauge,
@@ -143,6 +149,10 @@ std::vector<FamilySpec> SyncSpecs() {
        Operation(),
        "When the open operation should end: its start and the 95th percentile of its own history. "
        "Absent without either."},
+      {kOperationWatchEnd, "apim_failover_sync_operation_watch_end_timestamp_seconds", kGauge,
+       Operation(),
+       "When an operation that may or may not have begun is settled at the latest. Absent while "
+       "there is none."},
       {kRunStarted, "apim_failover_sync_run_started_timestamp_seconds", kGauge, Group(),
        "When the open sync run began. Absent while there is none."},
       {kRunExpectedEnd, "apim_failover_sync_run_expected_end_timestamp_seconds", kGauge, Group(),
@@ -212,6 +222,8 @@ std::vector<FamilySpec> FailoverSpecs() {
        "Shortest time from the start of an outage to the verdict, by the configuration."},
       {kForecastRto, "apim_failover_forecast_rto_seconds", kGauge, Group(),
        "Expected RTO, detection at its worst. +Inf until a switch was measured."},
+      {kCooldownStarted, "apim_failover_cooldown_start_timestamp_seconds", kGauge, Group(),
+       "Start of the cooldown. Absent while there is none."},
       {kCooldownUntil, "apim_failover_cooldown_end_timestamp_seconds", kGauge, Group(),
        "End of the cooldown. Absent while there is none."},
       {kFailoversLastDay, "apim_failover_failovers_last_day", kGauge, Group(),

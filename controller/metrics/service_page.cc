@@ -6,6 +6,8 @@
 #include <tuple>
 
 #include "controller/core/blockers.h"
+#include "controller/core/context.h"
+#include "controller/core/progress.h"
 
 namespace failover::metrics {
 namespace {
@@ -98,6 +100,22 @@ void AddCounts(const std::string& g, const std::string& s, const RecordFacts& fa
   add("restore", kSkipped);
 }
 
+// A verification has no operation in Azure; the run says which standby is being compared.
+void AddVerification(const v1::GroupStatus& group, const std::string& s, Page& page) {
+  const std::string& g = group.name();
+  const v1::SyncRun& run = group.sync().run();
+  int64_t since_ms = 0;
+  for (const v1::RestoreTarget& target : run.targets()) {
+    if (core::IsOpen(run) && target.service() == s && target.stage() == v1::RESTORE_STAGE_VERIFY)
+      since_ms = target.stage_since_ms();
+  }
+  page.Add(kOperationInProgress, {g, s, "verify"}, since_ms != 0);
+  if (since_ms == 0) return;
+  page.Add(kOperationStarted, {g, s, "verify"}, Seconds(since_ms));
+  if (const int64_t expected = Forecast(group, core::kStepVerify); expected > 0)
+    page.Add(kOperationExpectedEnd, {g, s, "verify"}, Seconds(since_ms + expected));
+}
+
 void AddOperations(const std::string& g, const v1::ServiceStatus& service, const RecordFacts& facts,
                    Page& page) {
   const std::string& s = service.name();
@@ -114,6 +132,8 @@ void AddOperations(const std::string& g, const v1::ServiceStatus& service, const
                Seconds(open.sent_ms() != 0 ? open.sent_ms() : open.intent_ms()));
       if (service.operation_forecast_ms() > 0)
         page.Add(kOperationExpectedEnd, {g, s, name}, Seconds(service.operation_forecast_ms()));
+      if (service.watch_until_ms() > 0)
+        page.Add(kOperationWatchEnd, {g, s, name}, Seconds(service.watch_until_ms()));
     }
     const auto last = facts.last_duration_ms.find({s, name});
     if (last != facts.last_duration_ms.end())
@@ -138,6 +158,13 @@ void AddOperations(const std::string& g, const v1::ServiceStatus& service, const
 
 }  // namespace
 
+int64_t Forecast(const v1::GroupStatus& group, const std::string& step) {
+  for (const v1::StepForecast& forecast : group.forecasts()) {
+    if (forecast.step() == step) return forecast.p95_ms();
+  }
+  return 0;
+}
+
 double SecondsOrInfinity(int64_t ms) {
   return ms < 0 ? std::numeric_limits<double>::infinity() : Seconds(ms);
 }
@@ -156,6 +183,7 @@ void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
   }
   AddVerdict(group, service, page);
   AddOperations(group.name(), service, facts, page);
+  AddVerification(group, service.name(), page);
 }
 
 }  // namespace failover::metrics

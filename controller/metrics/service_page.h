@@ -17,6 +17,9 @@ inline double Seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 // knows (design.md §6.10: it never flatters).
 double SecondsOrInfinity(int64_t ms);
 
+// What a step should take by its own history (core/progress.h); 0 = no history.
+int64_t Forecast(const v1::GroupStatus& group, const std::string& step);
+
 // The samples of one service of a group. `entity_kinds`: those of a standby's drift.
 void AddService(const v1::GroupStatus& group, const v1::ServiceStatus& service,
                 const RecordFacts& facts, const std::vector<std::string>& entity_kinds, Page& page);

@@ -163,20 +163,15 @@ void AddTopology(const v1::GroupStatus& group, Page& page) {
   }
 }
 
-// 0 = no history.
-int64_t Forecast(const v1::GroupStatus& group, const std::string& step) {
-  for (const v1::StepForecast& forecast : group.forecasts()) {
-    if (forecast.step() == step) return forecast.p95_ms();
-  }
-  return 0;
-}
-
 void AddSync(const v1::GroupStatus& group, const RecordFacts& facts, Page& page) {
   const std::string& g = group.name();
   const v1::SyncStatus& sync = group.sync();
   page.Add(kGroupRpo, {g, group.rpo_source().empty() ? "recovery_point" : group.rpo_source()},
            SecondsOrInfinity(group.rpo_now_ms()));
   page.Add(kSyncFrozen, {g}, group.frozen());
+  if (group.frozen_since_ms() > 0) page.Add(kFreezeStarted, {g}, Seconds(group.frozen_since_ms()));
+  if (group.frozen_until_ms() > 0)
+    page.Add(kFreezeExpectedEnd, {g}, Seconds(group.frozen_until_ms()));
   if (!group.active().empty())
     page.Add(kConsecutiveFailures, {g, group.active(), "run"}, sync.failures_in_a_row());
   if (sync.configured()) page.Add(kScheduleInterval, {g}, Seconds(sync.interval_ms()));
@@ -243,6 +238,8 @@ void AddFailover(const v1::GroupStatus& group, Page& page) {
   }
   if (group.cooldown_until_ms() > 0)
     page.Add(kCooldownUntil, {g}, Seconds(group.cooldown_until_ms()));
+  if (group.cooldown_since_ms() > 0)
+    page.Add(kCooldownStarted, {g}, Seconds(group.cooldown_since_ms()));
   page.Add(kFailoversLastDay, {g}, group.failovers_last_day());
   page.Add(kFailoversMaxPerDay, {g}, group.failovers_max_per_day());
   page.Add(kApprovalPending, {g}, !group.approval().id().empty() && !group.approval().denied());

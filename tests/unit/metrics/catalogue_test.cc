@@ -97,6 +97,10 @@ class CatalogueTest : public MetricsTest {
     group().mutable_failover()->set_stage(v1::FAILOVER_STAGE_CONFIRMING);
     group().mutable_failover()->set_decided_ms(kNow - 4000);
     standby().set_operation_forecast_ms(kNow + 60'000);
+    standby().set_watch_until_ms(kNow + 90'000);
+    group().set_frozen_since_ms(kNow - 1000);
+    group().set_frozen_until_ms(kNow + 1000);
+    group().set_cooldown_since_ms(kNow - 1000);
     standby().mutable_record()->mutable_drift()->set_found_ms(kNow - 1000);
     v1::KindCount* kind = standby().mutable_record()->mutable_drift()->add_kinds();
     kind->set_kind("apis");

@@ -159,6 +159,50 @@ TEST_F(MetricsTest, OutageCountsFromItsEarlierBoundAndSaysItsWidth) {
   EXPECT_EQ(Value("apim_failover_outage_start_width_seconds", "failover_group=orders"), 1);
 }
 
+TEST_F(MetricsTest, AVerificationIsAnOperationOfItsStandby) {
+  const std::string labels = "failover_group=orders,apim_service=neu,operation=verify";
+  const auto started = [&] {
+    return Samples("apim_failover_sync_operation_started_timestamp_seconds");
+  };
+  EXPECT_EQ(Value("apim_failover_sync_operation_in_progress", labels), 0);
+  EXPECT_EQ(started().count(labels), 0u);
+  v1::SyncRun* run = group().mutable_sync()->mutable_run();
+  run->set_stage(v1::SYNC_STAGE_RESTORE);
+  v1::RestoreTarget* target = run->add_targets();
+  target->set_service("neu");
+  target->set_stage(v1::RESTORE_STAGE_VERIFY);
+  target->set_stage_since_ms(kNow - 5000);
+  EXPECT_EQ(Value("apim_failover_sync_operation_in_progress", labels), 1);
+  EXPECT_EQ(started().at(labels), static_cast<double>(kNow - 5000) / 1000);
+  EXPECT_EQ(Samples("apim_failover_sync_operation_expected_end_timestamp_seconds").count(labels),
+            0u)
+      << "no history, no promise";
+  v1::StepForecast* forecast = group().add_forecasts();
+  forecast->set_step("verify");
+  forecast->set_p95_ms(80'000);
+  EXPECT_EQ(Value("apim_failover_sync_operation_expected_end_timestamp_seconds", labels),
+            static_cast<double>(kNow + 75'000) / 1000);
+  run->set_stage(v1::SYNC_STAGE_FAILED);
+  EXPECT_EQ(Value("apim_failover_sync_operation_in_progress", labels), 0) << "of the last run";
+}
+
+TEST_F(MetricsTest, ARunThatWasNeverSeenToEndIsExpectedByItsParts) {
+  v1::SyncRun* run = group().mutable_sync()->mutable_run();
+  run->set_stage(v1::SYNC_STAGE_BACKUP);
+  run->set_started_ms(kNow - 60'000);
+  const auto expected = [this] {
+    return Value("apim_failover_sync_run_expected_end_timestamp_seconds", "failover_group=orders");
+  };
+  EXPECT_EQ(expected(), static_cast<double>(kNow - 60'000 + 1'800'000) / 1000)
+      << "a backup and a restore";
+  v1::StepForecast* forecast = group().add_forecasts();
+  forecast->set_step("run");
+  forecast->set_p95_ms(2'000'000);
+  EXPECT_EQ(expected(), static_cast<double>(kNow - 60'000 + 2'000'000) / 1000);
+  run->set_stage(v1::SYNC_STAGE_DONE);
+  EXPECT_TRUE(Samples("apim_failover_sync_run_started_timestamp_seconds").empty());
+}
+
 TEST_F(MetricsTest, LastSwitchIsShownByPhase) {
   EXPECT_EQ(
       Value("apim_failover_last_switch_rto_seconds", "failover_group=orders,trigger=automatic"),

@@ -126,7 +126,11 @@ void Replicas::StartController(const std::map<std::string, std::string>& environ
   if (stub.Has(kLeasePath)) return;
   StartReplica(0, environment);
   ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return Holder() == 0; })) << ControllerLog();
-  for (int i = 1; i < count_; ++i) StartReplica(i, {});
+  for (int i = 1; i < count_; ++i) StartReplica(i);
+}
+
+void Replicas::UpdateConfigs() {
+  for (int i = 0; i < count_; ++i) dir().Write(absl::StrCat("ctl-", i, ".yaml"), ConfigOf(i));
 }
 
 int Replicas::Holder() const {

@@ -34,6 +34,10 @@ class Replicas : public System {
   // again: nothing, the others are there.
   void StartController(const std::map<std::string, std::string>& environment = {}) override;
   Process& First() override { return replicas_[0]; }
+  // Starts a replica that is not running.
+  void StartReplica(int i, const std::map<std::string, std::string>& environment = {});
+  // Every replica gets what controller.yaml says now.
+  void UpdateConfigs();
   Process& replica(int i) { return replicas_[static_cast<size_t>(i)]; }
   int count() const { return count_; }
 
@@ -73,7 +77,6 @@ class Replicas : public System {
   std::string NamesOfAgents() const override;
 
  private:
-  void StartReplica(int i, const std::map<std::string, std::string>& environment);
   std::string ConfigOf(int i) const;
   // Each replica has an address of its own for agents, and all the same port.
   bool OnOwnAddresses() const {

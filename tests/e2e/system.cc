@@ -16,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -69,7 +70,9 @@ int FreePort() {
   }
 }
 
-System::System(SystemOptions chosen) : options(std::move(chosen)) {
+System::System(SystemOptions chosen)
+    : options(std::move(chosen)),
+      ca_("test CA", absl::Now() - absl::Hours(1), absl::Now() + 2 * options.certificates_last) {
   Json world = ReadJson(absl::StrCat(FAILOVER_TESTDATA, "/worlds/", options.world));
   world["timing"]["backup"] = {{"min", "600ms"}, {"max", "900ms"}};
   world["timing"]["restore"] = {{"min", "600ms"}, {"max", "900ms"}};
@@ -80,12 +83,31 @@ System::System(SystemOptions chosen) : options(std::move(chosen)) {
   for (const char* name : {"agent", "operator", "metrics"})
     ports_[name] = options.fixed_ports ? FreePort() : 0;
   dir_.Write("world.json", world.dump());
-  for (const char* uri : {"controller/ctl-1", "operator/test", "agent/westeurope/agent-1",
-                          "agent/northeurope/agent-1", "agent/uksouth/agent-1"}) {
-    const std::vector<std::string> parts = absl::StrSplit(uri, '/');
-    WriteTlsFiles(dir_, parts[0] == "agent" ? parts[1] : parts[0], ca_,
-                  ca_.Issue(absl::StrCat("spiffe://test/", uri)));
+  for (const char* whose : {"controller", "operator"})
+    RenewCertificate(whose, options.certificates_last);
+  for (const std::string& region : AgentRegions()) {
+    agent_ports_[region] = options.agent_ports ? FreePort() : 0;
+    RenewCertificate(region, options.certificates_last);
   }
+}
+
+void System::RenewCertificate(const std::string& whose, absl::Duration lasts) {
+  const std::string name = whose == "controller" ? "controller/ctl-1"
+                           : whose == "operator" ? "operator/test"
+                                                 : absl::StrCat("agent/", whose, "/agent-1");
+  LeafSpec spec;
+  spec.uris = {absl::StrCat("spiffe://test/", name)};
+  spec.not_after = absl::Now() + lasts;
+  WriteTlsFiles(dir_, whose, ca_, ca_.Issue(spec));
+}
+
+const std::vector<std::string>& System::AgentRegions() {
+  static const auto* const kNames = [] {
+    auto* const names = new std::vector<std::string>();
+    for (const RegionOf& region : kRegions) names->emplace_back(region.region);
+    return names;
+  }();
+  return *kNames;
 }
 
 void System::StartEmulator() {
@@ -182,12 +204,18 @@ void System::StartController(const std::map<std::string, std::string>& more) {
 
 void System::WriteAgentConfig(const std::string& region, const std::string& source,
                               const std::string& certificate) {
-  dir_.Write(absl::StrCat("agent-", region, ".yaml"),
-             absl::StrCat("probeRegion: ", region, "\n", ControllersOfAgents(),
-                          "\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
-                          ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
-                          "resolver: {servers: [\"", NamesOfAgents(), "\"]}\nsourceAddress: ",
-                          source, "\ncaFile: ca.pem\nmetricsAddress: 127.0.0.1:0\n"));
+  dir_.Write(
+      absl::StrCat("agent-", region, ".yaml"),
+      absl::StrCat("probeRegion: ", region, "\n", ControllersOfAgents(),
+                   "\ntls: {certificateFile: ", certificate, ".crt, keyFile: ", certificate,
+                   ".key, caFile: ", certificate, "-ca.crt}\nallowedHosts: [127.0.0.0/8]\n",
+                   "resolver: {servers: [\"", NamesOfAgents(), "\"]}\nsourceAddress: ", source,
+                   "\ncaFile: ca.pem\nmetricsAddress: ", AgentMetrics(region), "\n"));
+}
+
+std::string System::AgentMetrics(const std::string& region) const {
+  const auto port = agent_ports_.find(region);
+  return absl::StrCat("127.0.0.1:", port == agent_ports_.end() ? 0 : port->second);
 }
 
 std::string System::ControllersOfAgents() const {
@@ -196,13 +224,17 @@ std::string System::ControllersOfAgents() const {
 
 void System::StartAgents() {
   agents.clear();
-  for (const RegionOf& region : kRegions) {
-    WriteAgentConfig(region.region, region.source, region.region);
-    agents.emplace_back(Process({Binary("failover-agent"), "--config",
-                                 dir_.File(absl::StrCat("agent-", region.region, ".yaml"))},
-                                dir_.File(absl::StrCat("agent-", region.region, ".log")),
-                                {{"TMPDIR", dir_.path()}}));
-  }
+  agents.resize(AgentRegions().size());
+  for (size_t i = 0; i < agents.size(); ++i) StartAgent(i);
+}
+
+void System::StartAgent(size_t i) {
+  const RegionOf& region = kRegions[i];
+  WriteAgentConfig(region.region, region.source, region.region);
+  agents[i] =
+      Process({Binary("failover-agent"), "--config",
+               dir_.File(absl::StrCat("agent-", region.region, ".yaml"))},
+              dir_.File(absl::StrCat("agent-", region.region, ".log")), {{"TMPDIR", dir_.path()}});
 }
 
 void System::StartAll(const std::map<std::string, std::string>& controller_environment) {

@@ -77,6 +77,9 @@ struct SystemOptions {
   // The controller listens on ports chosen once, so that agents find it again after a restart by
   // themselves.
   bool fixed_ports = false;
+  // Agents serve /metrics on ports chosen once: see AgentMetrics.
+  bool agent_ports = false;
+  absl::Duration certificates_last = absl::Hours(24);
 };
 
 // Emulated Azure, controller and three agents, as processes on loopback, with certificates of a CA
@@ -91,6 +94,11 @@ class System {
   // The process that StartController starts at first.
   virtual Process& First() { return controller; }
   void StartAgents();
+  // One of them, in the place of one that was killed; in the order of agents.
+  void StartAgent(size_t i);
+  static const std::vector<std::string>& AgentRegions();
+  // Address of an agent's /metrics, with agent_ports.
+  std::string AgentMetrics(const std::string& region) const;
   void StartAll(const std::map<std::string, std::string>& controller_environment = {});
 
   // failoverctl with this system's certificates.
@@ -124,6 +132,9 @@ class System {
   const TempDir& dir() const { return dir_; }
   const TestCa& ca() const { return ca_; }
   void WriteControllerConfig(const std::string& mode);
+  // A new pair for the controller (all replicas), an operator or an agent: "controller",
+  // "operator", or a region.
+  void RenewCertificate(const std::string& whose, absl::Duration lasts);
   // Replaces the first `from` in controller.yaml; the test fails when there is none.
   void EditControllerConfig(const std::string& from, const std::string& to);
   void WriteAgentConfig(const std::string& region, const std::string& source,
@@ -140,7 +151,8 @@ class System {
  private:
   TempDir dir_;
   TestCa ca_;
-  std::map<std::string, int> ports_;  // of fixed_ports, by the name of the address
+  std::map<std::string, int> ports_;        // of fixed_ports, by the name of the address
+  std::map<std::string, int> agent_ports_;  // by region
 };
 
 std::string Binary(const std::string& name);

@@ -65,7 +65,7 @@ tests_of() {  # PRESET LABEL [REGEX]: the ctest label of a build; counts its tes
   [ "$status" = 0 ] && tail -n 4 "$log" || grep -vE '^ *[0-9]+/[0-9]+ Test +#.*Passed|^ *Start ' "$log" | tail -n 120
   grep -E '\*\*\*Skipped' "$log" | sed -E 's/.*: ([^ ]+) .*/\1/' | sort -u >"$log.skipped"
   while read -r name; do
-    skipped+=("$name ($1): $(grep -F -A40 "$name" "$log" | grep -m1 -oE 'Skipped: .*' || echo "see build/$(basename "$log")")")
+    skipped+=("$name ($1): $(grep -F -A40 "$name" "$log" | grep -m1 -oE 'Skipped: .*' || cat "$root/build/tools/$name.missing" 2>/dev/null || echo "see build/$(basename "$log")")")
   done <"$log.skipped"
   local total bad
   total=$(grep -oE 'out of [0-9]+' "$log" | grep -oE '[0-9]+' | tail -n 1)

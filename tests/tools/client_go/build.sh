@@ -9,7 +9,7 @@ mkdir -p "$tools"
 sum=$(cat "$here"/go.mod "$here"/go.sum "$here"/main.go | sha256sum | cut -d' ' -f1)
 [ -x "$program" ] && [ "$(cat "$program.sum" 2>/dev/null)" = "$sum" ] && exit 0
 rm -f "$program" "$program.sum" "$program.missing"
-missing() { echo "skipped client-go-elector: $1" | tee "$program.missing"; exit 0; }
+missing() { echo "$1" | tee "$program.missing"; exit 0; }
 command -v go >/dev/null || missing "there is no go in the PATH"
 log=$(mktemp "${TMPDIR:-/tmp}/client-go.XXXXXX")
 trap 'rm -f "$log"' EXIT

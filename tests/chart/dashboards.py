@@ -15,7 +15,7 @@ RUNBOOKS = "https://runbooks.invalid"  # the chart puts metrics.prometheusRule.r
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SELECTORS = {"$S": 'job=~"$job", instance=~"$instance", failover_group=~"$failover_group"', "$J": 'job=~"$job", instance=~"$instance"'}
 GREEN, YELLOW, RED, BLUE, GREY, PURPLE = "green", "yellow", "red", "blue", "text", "purple"
-TITLES = {"overview": "Overview", "failover-group": "Failover group", "agents-and-probes": "Agents and probes", "controller": "Controller"}
+TITLES = {"overview": "Overview", "group": "Failover group", "agents": "Agents and probes", "controller": "Controller"}
 
 
 def expand(query):
@@ -235,7 +235,7 @@ def overview():
     d.row("Groups")
     named = {"failover_group": "Group", "mode": "Mode", "apim_service": "Active", "azure_region": "Region", "Value #C": "State", "Value #D": "Ready standbys",
              "Value #E": "RPO now", "Value #F": "RPO objective", "Value #G": "Forecast RTO", "Value #H": "RTO objective", "Value #I": "Reasons that hold it"}
-    link = {"title": "Show this group", "url": f"/d/{uid('failover-group')}?var-failover_group=${{__value.raw}}&${{datasource:queryparam}}", "targetBlank": False}
+    link = {"title": "Show this group", "url": f"/d/{uid('group')}?var-failover_group=${{__value.raw}}&${{datasource:queryparam}}", "targetBlank": False}
     d.table("Failover groups", "One line for each group; click its name for more.", [
         ("max by (failover_group, mode) (apim_failover_group_info{$S})", ""),
         ("max by (failover_group, apim_service, azure_region) (apim_failover_active_region_info{$S})", ""),
@@ -280,7 +280,7 @@ def overview():
 
 
 def failover_group():
-    d = Dashboard("failover-group", "One group: roles, verdicts and votes, RPO and RTO against their objectives, sync runs, and what holds a failover.")
+    d = Dashboard("group", "One group: roles, verdicts and votes, RPO and RTO against their objectives, sync runs, and what holds a failover.")
     answers(d)
     d.row("Who serves, and who says so")
     d.timeline("Roles", "Role of each service.", [(coded("apim_failover_service_role", "role", ROLE_CODES, "failover_group, apim_service"), "{{failover_group}}: {{apim_service}}")], ROLE_WORDS, w=12, empty="no leader")
@@ -386,7 +386,7 @@ def failover_group():
 
 
 def agents_and_probes():
-    d = Dashboard("agents-and-probes", "The probe agents, as the controller sees them and as they see themselves, and what their probes found.")
+    d = Dashboard("agents", "The probe agents, as the controller sees them and as they see themselves, and what their probes found.")
     d.stat("Probe regions connected", "Configured probe regions with a connected agent, and how many a verdict needs.",
            [("sum by (failover_group) (max by (failover_group, probe_region) (apim_failover_agent_connected{$S}))", "{{failover_group}}: connected"),
             ("max by (failover_group) (apim_failover_probe_quorum_size{$S})", "{{failover_group}}: quorum")], w=6, color="value", empty="no leader")

@@ -302,7 +302,7 @@ class Dashboards(unittest.TestCase):
     def test_EveryBlockerHasItsWords(self):
         known = set(re.findall(r'\{Blocker::k\w+, "(\w+)"', (ROOT / "controller/core/blockers.cc").read_text()))
         for title in ("Blockers of the group", "Blockers of the standbys"):
-            panel = next(p for p in panels(dashboards()["failover-group"]) if p["title"] == title)
+            panel = next(p for p in panels(dashboards()["group"]) if p["title"] == title)
             mapped = [m["options"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"] if p["id"] == "mappings" for m in p["value"]]
             self.assertEqual(set(mapped[0]), known, title)
 

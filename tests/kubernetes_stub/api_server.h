@@ -70,7 +70,7 @@ class KubernetesStub {
   // The value at a JSON pointer: text as it is, else as JSON; empty when there is none.
   std::string Field(const std::string& path, const std::string& pointer) const;
 
-  // Watches that are open now; not with a real server.
+  // Watches that are open now, or are being passed on.
   int watches() const;
   // Ends them: as their time-out does (not with a real server), or by closing the connections.
   void EndWatches(bool in_order);

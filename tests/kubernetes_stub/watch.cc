@@ -70,6 +70,7 @@ bool KubernetesStub::State::ForwardWatch(TcpPeer::Connection& connection, const 
   {
     MutexLock lock(mutex);
     token = stop.get_token();
+    ++watches;
   }
   RealServerClient client(*real, token);
   RealServerClient::Request sent;
@@ -82,6 +83,10 @@ bool KubernetesStub::State::ForwardWatch(TcpPeer::Connection& connection, const 
     return connection.Write(absl::StrCat(head, Chunk(part)));
   };
   const HttpResponse answer = client.Send(sent);
+  {
+    MutexLock lock(mutex);
+    --watches;
+  }
   if (begun || answer.status < 300) {
     connection.Write(absl::StrCat(begun ? "" : kHead, "0\r\n\r\n"));
     return answer.status < 300;

@@ -35,10 +35,10 @@ class WatchTest : public testing::TestWithParam<ServerKind> {
     options.changed = [this] { ++told_; };
     return std::make_unique<Watch>(std::move(options));
   }
-  // One whose watch is open: its request has come.
+  // One whose watch is open.
   std::unique_ptr<Watch> Opened() {
     std::unique_ptr<Watch> watch = Open();
-    EXPECT_TRUE(WaitUntil([this] { return Watches().size() == 1; }));
+    EXPECT_TRUE(WaitUntil([this] { return stub_.watches() == 1; }));
     EXPECT_EQ(told_, 1) << "by the list before it";
     return watch;
   }

@@ -2,6 +2,7 @@
 #define TESTS_COMPONENT_CONTROLLER_HARNESS_H_
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -136,15 +137,17 @@ class TestAgent {
     hello.mutable_hello()->set_instance_id(instance_);
     hello.mutable_hello()->set_version("0.1.0");
     bool good = stream->Write(hello);
-    std::jthread reader([this, &stream] {
+    std::atomic<bool> ended = false;  // also before there was anything to send
+    std::jthread reader([this, &stream, &ended] {
       v1::ControllerMessage message;
       while (stream->Read(&message)) {
         if (!message.has_assignment()) continue;
         MutexLock lock(mutex_);
         assignment_ = message.assignment();
       }
+      ended = true;
     });
-    while (good && !stop.stop_requested()) {
+    while (good && !ended && !stop.stop_requested()) {
       const v1::AgentMessage message = Results();
       good = message.results().results().empty() || stream->Write(message);
       Pause(stop, cadence_);

@@ -58,6 +58,7 @@ Watched::Watched(const std::string& mode, std::string rto_objective)
       monitoring(system.dir(), TargetsOf(system)) {}
 
 void Watched::Start() {
+  const absl::Time began = absl::Now();
   ASSERT_NO_FATAL_FAILURE(system.StartEmulator());
   ASSERT_NO_FATAL_FAILURE(system.EditControllerConfig("rto: 2m", absl::StrCat("rto: ", rto)));
   ASSERT_NO_FATAL_FAILURE(
@@ -70,6 +71,7 @@ void Watched::Start() {
   }));
   ASSERT_TRUE(Eventually(absl::Seconds(20), [this] { return monitoring.ScrapesAll(); }));
   ASSERT_TRUE(monitoring.Settles({}));
+  EXPECT_EQ(monitoring.FiredSince(began), AlertSet()) << "during the first sync run";
 }
 
 Story::Story(Watched& watched, std::string name)

@@ -16,8 +16,8 @@ namespace failover::e2e {
 // busy machine alone fires nothing.
 struct Watched {
   Watched(const std::string& mode, std::string rto_objective);
-  // Waits for a first sync run, a scrape of everything, and no alert. The test fails when they do
-  // not come.
+  // Waits for a first sync run and a scrape of everything. The test fails when they do not come, or
+  // when an alert fires or stays pending.
   void Start();
 
   const std::string rto;

@@ -377,6 +377,8 @@ def failover_group():
             [("max by (failover_group, apim_service, operation) (apim_failover_sync_consecutive_failures{$S})", "{{operation}} of {{apim_service}}")], "short", w=8, empty="no leader")
     d.lines("Drift", "Entities of a standby that somebody changed since our last restore, by kind.",
             [("max by (failover_group, apim_service, kind) (apim_failover_config_drift_items{$S})", "{{apim_service}}: {{kind}}")], "short", w=8, empty="no standby")
+    d.lines("Restores frozen for", "How long no restore could start; failoverctl status says why, and what thaws them.",
+            [("time() - max by (failover_group) (apim_failover_sync_freeze_started_timestamp_seconds{$S})", "{{failover_group}}")], "s", w=24, h=5, empty="never frozen in the shown time")
     d.lines("Size of backups", "Newest checked backup of each service.", [("max by (failover_group, apim_service) (apim_failover_backup_size_bytes{$S})", "{{apim_service}}")], "bytes", w=12, empty="no backup")
     d.stat("Last good backup and restore", "Age of the end of the last checked backup and the last verified restore.", [
         ("time() - max by (failover_group, apim_service) (apim_failover_backup_last_success_timestamp_seconds{$S})", "backup of {{apim_service}}"),

@@ -65,7 +65,8 @@ class Watched final : public grpc::experimental::Interceptor {
   void End(grpc::StatusCode code) {
     if (std::exchange(ended_, true)) return;
     const size_t number = static_cast<size_t>(code);
-    series_.handled[number < kCodes.size() ? number : size_t{grpc::StatusCode::UNKNOWN}]->Increment();
+    series_.handled[number < kCodes.size() ? number : size_t{grpc::StatusCode::UNKNOWN}]
+        ->Increment();
     series_.handling.Observe(absl::ToDoubleSeconds(RealClock().Steady() - began_));
   }
 

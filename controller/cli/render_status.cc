@@ -176,6 +176,16 @@ std::string TimeLine(const v1::GroupStatus& group, const View& view) {
   return Field(view, "would take", text, bad ? Tone::kWarn : Tone::kPlain);
 }
 
+// What the traffic layer does, when nothing but the picture itself is wrong.
+std::string EnabledServices(const v1::GroupStatus& group) {
+  std::vector<std::string> names;
+  for (const v1::ServiceStatus& service : group.services()) {
+    if (service.serving() == "enabled") names.push_back(Clean(service.name()));
+  }
+  return names.empty() ? "no endpoint is enabled"
+                       : absl::StrCat("enabled: ", absl::StrJoin(names, ", "));
+}
+
 std::string TrafficLines(const v1::GroupStatus& group, const View& view) {
   const v1::TrafficStatus& traffic = group.traffic();
   std::string lines;
@@ -185,10 +195,12 @@ std::string TrafficLines(const v1::GroupStatus& group, const View& view) {
                                Clean(traffic.problem())),
                   Tone::kWarn);
   } else if (!traffic.matches()) {
-    lines = Field(view, "traffic",
-                  absl::StrCat("differs from the roles: ", Clean(traffic.problem()), ", read ",
-                               Ago(view, traffic.read_ms())),
-                  Tone::kBad);
+    lines = Field(
+        view, "traffic",
+        absl::StrCat("differs from the roles: ",
+                     traffic.problem().empty() ? EnabledServices(group) : Clean(traffic.problem()),
+                     ", read ", Ago(view, traffic.read_ms())),
+        Tone::kBad);
   } else {
     lines = Field(view, "traffic",
                   absl::StrCat("as the roles say, read ", Ago(view, traffic.read_ms())));

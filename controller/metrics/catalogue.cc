@@ -244,7 +244,7 @@ std::vector<FamilySpec> FailoverSpecs() {
       {kLastSwitch, "apim_failover_last_switch_timestamp_seconds", kGauge, Trigger(),
        "When traffic was last switched; one series per trigger ever used."},
       {kLastSwitchSuccess, "apim_failover_last_switch_success", kGauge, Trigger(),
-       "1 if the last switch was seen to succeed, else 0."},
+       "1 if the last switch was seen to succeed or was acknowledged, else 0."},
       {kLastSwitchRto, "apim_failover_last_switch_rto_seconds", kGauge, Trigger(),
        "Measured RTO of the last switch, from the earliest start of the outage."},
       {kLastSwitchRtoPhase, "apim_failover_last_switch_rto_phase_seconds", kGauge,

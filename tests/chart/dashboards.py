@@ -270,8 +270,8 @@ def overview():
     trigger = "{{failover_group}}, {{trigger}}"
     d.stat("When", "Age of the last switch of traffic, by what triggered it.", [("time() - max by (failover_group, trigger) (apim_failover_last_switch_timestamp_seconds{$S})", trigger)],
            unit="s", w=6, color="value", empty="no failover on record")
-    d.stat("Outcome", "Whether the switch was seen through the public name.", [("max by (failover_group, trigger) (apim_failover_last_switch_success{$S})", trigger)],
-           w=6, mappings=words(not_seen=(0, RED), seen=(1, GREEN)), empty="no failover on record")
+    d.stat("Outcome", "Whether the switch was seen through the public name, or acknowledged by an operator.", [("max by (failover_group, trigger) (apim_failover_last_switch_success{$S})", trigger)],
+           w=6, mappings=words(not_seen=(0, RED), seen_or_acknowledged=(1, GREEN)), empty="no failover on record")
     d.stat("Measured RTO", "From the last good probe to the first proved good answer through the public name.",
            [("max by (failover_group, trigger) (apim_failover_last_switch_rto_seconds{$S})", trigger)], unit="s", w=6, mappings=from_value(1e15, "never seen", RED), empty="no failover on record")
     d.stat("Lost", "RPO of the last failover: age of the promoted recovery point when the outage began.",

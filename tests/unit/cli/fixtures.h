@@ -385,7 +385,7 @@ inline v1::GroupStatus Troubled() {
   group.set_frozen_reason("frozen by an operator: investigation");
   group.set_frozen_since_ms(kNow - 20 * kMinute);
   group.mutable_traffic()->set_matches(false);
-  group.mutable_traffic()->set_problem("endpoint neu is enabled");
+  group.mutable_services(1)->set_serving("enabled");
   group.mutable_traffic()->set_path_ok(false);
   group.mutable_traffic()->set_path_problem("the token ends in 4m");
   for (int i = 1; i <= 10; ++i)

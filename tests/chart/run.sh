@@ -3,7 +3,7 @@
 # line counts. Exits 1 when a check failed.
 #   tests/chart/run.sh                    every check whose tools are there
 #   BIN=build/dev/bin tests/chart/run.sh  where the programs are that check the rendered configurations
-# Tools come from the PATH, else as Go modules (tests/tools/chart) into build/tools, where they stay until the versions change.
+# Tools come from the PATH, else as Go modules (tests/tools/chart, tests/tools/dashboards) into build/tools, where they stay until the versions change.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root" || exit 1
@@ -35,6 +35,7 @@ package_of() {
     helm3) echo helm.sh/helm/v3/cmd/helm ;;
     helm-unittest) echo github.com/helm-unittest/helm-unittest/cmd/helm-unittest ;;
     kubeconform) echo github.com/yannh/kubeconform/cmd/kubeconform ;;
+    dashboard-linter) echo github.com/grafana/dashboard-linter ;;
   esac
 }
 
@@ -52,7 +53,8 @@ version_of() { "$1" version --short 2>/dev/null | head -n 1; }
 
 # Prints the path of a tool, or nothing and the reason on the error stream.
 find_tool() {
-  local name=$1 found sum
+  local name=$1 found sum module=tests/tools/chart
+  [ "$name" != dashboard-linter ] || module=tests/tools/dashboards
   case $name in
     helm) found=$(command -v helm) && [[ $(version_of "$found") == v4* ]] && echo "$found" && return ;;
     helm3)
@@ -62,11 +64,11 @@ find_tool() {
     *) command -v "$name" && return ;;
   esac
   command -v go >/dev/null || { echo "not in the PATH, and there is no go to install it with" >&2; return 1; }
-  sum=$(cat tests/tools/chart/go.mod tests/tools/chart/go.sum | sha256sum | cut -d' ' -f1)
+  sum=$(cat $module/go.mod $module/go.sum | sha256sum | cut -d' ' -f1)
   if [ ! -x "$tools/$name" ] || [ "$(cat "$tools/.$name" 2>/dev/null)" != "$sum" ]; then
     mkdir -p "$tools"
     echo "installing $name as a Go module, once" >&3
-    if ! (cd tests/tools/chart && GOFLAGS=-buildvcs=false timeout 1800 nice go build -p 2 -ldflags "-s -w $(flags_of "$name")" \
+    if ! (cd $module && GOFLAGS=-buildvcs=false timeout 1800 nice go build -p 2 -ldflags "-s -w $(flags_of "$name")" \
       -o "$tools/$name" "$(package_of "$name")") >"$work/install" 2>&1; then
       echo "not in the PATH, and it cannot be installed as a Go module: $(tail -n 1 "$work/install")" >&2
       return 1
@@ -78,7 +80,7 @@ find_tool() {
 
 exec 3>&1
 declare -A tool why
-for name in helm helm3 helm-unittest kubeconform promtool yamllint python3; do
+for name in helm helm3 helm-unittest kubeconform dashboard-linter promtool yamllint python3; do
   case $name in
     promtool | yamllint | python3) tool[$name]=$(command -v "$name") || why[$name]="not in the PATH" ;;
     *) tool[$name]=$(find_tool "$name" 2>"$work/why") || why[$name]=$(cat "$work/why") ;;
@@ -191,12 +193,12 @@ if [ -n "${tool[promtool]:-}" ]; then
 else
   skip "promtool" "${why[promtool]}"
 fi
-# Its module cannot be built from a module proxy any more: one of its dependencies is too large to be served.
-if command -v dashboard-linter >/dev/null; then
-  lint_dashboards() { for file in charts/apim-failover/dashboards/*.json; do dashboard-linter lint --strict "$file" || return 1; done; }
-  check "dashboard-linter lint --strict" lint_dashboards
+if [ -n "${tool[dashboard-linter]:-}" ]; then
+  for file in charts/apim-failover/dashboards/*.json; do
+    check "dashboard-linter $(basename "$file")" "${tool[dashboard-linter]}" lint --strict -c tests/chart/dashboards.lint "$file"
+  done
 else
-  skip "dashboard-linter" "not in the PATH"
+  skip "dashboard-linter" "${why[dashboard-linter]}"
 fi
 for chart in apim-failover apim-failover-agent; do each_chart "$chart"; done
 if [ -n "${tool[python3]:-}" ] && [ -n "${tool[helm]:-}${tool[helm3]:-}" ]; then

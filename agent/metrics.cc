@@ -43,7 +43,6 @@ struct Series {
   std::map<std::string, bool> last;  // target id → last result
   Gauge* success = nullptr;          // absent until the first result
   Gauge* last_success = nullptr;
-  Gauge* certificate = nullptr;
   std::map<std::string, Counter*> results;
   std::array<Histogram*, kPhases> phases{};
 };

@@ -71,10 +71,12 @@ struct Client::Parts {
   size_t current = 0;
   std::stop_token stop;
 
-  // Pods come and go while `status -w` goes on.
-  void Resolve() {
+  // Pods come and go while `status -w` goes on. `anew`: by new connections in any case, since one
+  // that has failed is mended only while a call waits for it, and calls do not wait.
+  void Resolve(bool anew = false) {
     const std::vector<std::string> addresses = Replicas(controller);
-    if (std::equal(addresses.begin(), addresses.end(), replicas.begin(), replicas.end(),
+    if (!anew &&
+        std::equal(addresses.begin(), addresses.end(), replicas.begin(), replicas.end(),
                    [](const std::string& a, const Replica& b) { return a == b.address; })) {
       return;
     }
@@ -125,10 +127,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Settings& settings
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxAnswer);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
-                   200);  // `status -w` sees a controller come back soon
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A failed connection is not waited for: the next call of `status -w` makes its own (see Call).
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   parts->controller = settings.controller;
   parts->credentials = std::move(credentials);
   parts->arguments = std::move(arguments);
@@ -152,7 +152,7 @@ absl::StatusOr<v1::GetStatusResponse> Client::Call(const v1::GetStatusRequest& r
     best = std::move(answer);
     if (best->leader()) break;
   }
-  if (!best.ok() || !best->leader()) parts_->Resolve();  // for the next call
+  if (!best.ok() || !best->leader()) parts_->Resolve(!best.ok());  // for the next call
   return best;
 }
 absl::StatusOr<v1::GetHistoryResponse> Client::Call(const v1::GetHistoryRequest& request) {

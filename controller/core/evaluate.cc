@@ -144,7 +144,8 @@ BlockerSet StandbyBlockers(const Look& c, int index) {
                 (region.stage == FailedStage::kTls || region.stage == FailedStage::kAssertion);
   }
   set.Set(Blocker::kPublicNameUnready, misnamed && verdict.verdict != Verdict::kUp);
-  set.Set(Blocker::kNeverSynced, standby.recovery_point_ms() == 0);
+  // A former active service is not_resynced: it has content, though of its own.
+  set.Set(Blocker::kNeverSynced, standby.recovery_point_ms() == 0 && !standby.not_resynced());
   set.Set(Blocker::kUnverified, standby.content_unverified());
   set.Set(Blocker::kBackupExpired,
           standby.backup_expires_ms() != 0 && standby.backup_expires_ms() <= c.wall_ms());

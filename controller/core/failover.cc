@@ -47,6 +47,7 @@ void End(Context& c, v1::FailoverStage stage, std::string outcome) {
     last->set_trigger(failover.trigger());
     last->set_at_ms(failover.switched_ms());
     last->set_success(good);
+    last->set_acknowledged(false);
     *last->mutable_rto() = RtoOf(failover);
     last->set_rpo_ms(failover.rpo_ms());
   }

@@ -1,5 +1,6 @@
 #include "controller/core/orders.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -46,9 +47,20 @@ int StandbyIndex(const Look& c, const std::string& name, Answer& refusal) {
   return index;
 }
 
+// Whether a sync run may replace what the standby holds; false fills the refusal.
+bool Replaceable(const Context& c, const std::string& name, Answer& refusal) {
+  const int index = StandbyIndex(c, name, refusal);
+  if (index < 0) return false;
+  if (!c.Service(index).not_resynced()) return true;
+  refusal = Refuse(absl::StrCat(
+      name, " was the active service and holds changes of its own (not_resynced): no sync run ",
+      "overwrites it, and the way back is not built in this version"));
+  return false;
+}
+
 Answer Give(Context& c, const Order& order, const OrderSyncRun& run) {
   Answer refusal;
-  if (!run.adopt.empty() && StandbyIndex(c, run.adopt, refusal) < 0) return refusal;
+  if (!run.adopt.empty() && !Replaceable(c, run.adopt, refusal)) return refusal;
   if (order.dry_run) {
     const std::string why = SyncObstacle(c);
     return why.empty() ? Answer{true, "a sync run would start now"} : Refuse(why);
@@ -68,7 +80,7 @@ Answer Give(Context& c, const Order& order, const OrderSyncRun& run) {
 
 Answer Give(Context& c, const Order& order, const OrderStandbyDiscard& discard) {
   Answer refusal;
-  if (StandbyIndex(c, discard.service, refusal) < 0) return refusal;
+  if (!Replaceable(c, discard.service, refusal)) return refusal;
   const std::string obstacle = SyncObstacle(c);
   if (order.dry_run) {
     return {true, absl::StrCat(discard.service, " would be backed up, kept, and then restored by ",
@@ -238,7 +250,12 @@ Answer Give(Context& c, const Order& order, const OrderApprove& approve) {
 
 Answer Give(Context& c, const Order& order, const OrderAck&) {
   const bool cooling = c.record().cooldown_until_ms() > c.wall_ms();
-  if (!cooling && (c.record().failover().id().empty() || c.record().failover().acknowledged())) {
+  auto& switches = *c.record().mutable_last_switches();
+  const bool failed = std::any_of(switches.begin(), switches.end(), [](const v1::LastSwitch& last) {
+    return !last.success() && !last.acknowledged();
+  });
+  if (!cooling && !failed &&
+      (c.record().failover().id().empty() || c.record().failover().acknowledged())) {
     return {true, "nothing waits for an acknowledgement"};
   }
   if (IsOpen(c.record().failover()))
@@ -249,6 +266,7 @@ Answer Give(Context& c, const Order& order, const OrderAck&) {
     return {true, absl::StrCat(c.record().failover().id(), " would be acknowledged",
                                cooling ? ", ending " : "", text)};
   c.record().mutable_failover()->set_acknowledged(true);
+  for (v1::LastSwitch& last : switches) last.set_acknowledged(true);
   c.record().set_cooldown_until_ms(0);
   return {true, absl::StrCat(c.record().failover().id(), " is acknowledged",
                              cooling ? "; lifted " : "", text)};

@@ -6,8 +6,8 @@
 
 namespace failover::core {
 
-void NoteStep(v1::GroupRecord& record, absl::string_view step, int64_t ms) {
-  if (ms < 0) return;
+void NoteStep(v1::GroupRecord& record, absl::string_view step, int64_t began_ms, int64_t ended_ms) {
+  if (began_ms == 0 || ended_ms < began_ms) return;
   v1::StepDurations* durations = nullptr;
   for (v1::StepDurations& candidate : *record.mutable_step_durations()) {
     if (candidate.step() == step) durations = &candidate;
@@ -16,7 +16,7 @@ void NoteStep(v1::GroupRecord& record, absl::string_view step, int64_t ms) {
     durations = record.add_step_durations();
     durations->set_step(std::string(step));
   }
-  durations->add_ms(ms);
+  durations->add_ms(ended_ms - began_ms);
   if (durations->ms_size() > kMaxDurations) durations->mutable_ms()->erase(durations->ms().begin());
 }
 
@@ -28,7 +28,7 @@ void NoteFailoverSteps(v1::GroupRecord& record) {
                                                      {kStepVisible, failover.visible_ms()},
                                                      {kStepFailover, failover.ended_ms()}};
   for (const auto& [step, at_ms] : moments) {
-    if (at_ms != 0) NoteStep(record, step, at_ms - failover.decided_ms());
+    if (at_ms != 0) NoteStep(record, step, failover.decided_ms(), at_ms);
   }
 }
 

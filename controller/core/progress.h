@@ -24,8 +24,8 @@ inline constexpr char kStepFailover[] = "failover";
 
 inline constexpr int kMaxDurations = 20;
 
-// Negative durations (a clock that was set) are left out.
-void NoteStep(v1::GroupRecord& record, absl::string_view step, int64_t ms);
+// Left out: a beginning that is not known (0), and an end before it (the clock was set).
+void NoteStep(v1::GroupRecord& record, absl::string_view step, int64_t began_ms, int64_t ended_ms);
 // Of a failover that ended well.
 void NoteFailoverSteps(v1::GroupRecord& record);
 // Nearest-rank 95th percentile; zero without history.

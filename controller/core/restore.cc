@@ -190,7 +190,7 @@ void Verified(Context& c, v1::SyncRun& run, v1::RestoreTarget& target, v1::Servi
   standby.set_backup_sku(run.backup().sku());
   standby.set_restored_at_ms(c.wall_ms());
   standby.set_verify_failures_in_a_row(0);
-  NoteStep(c.record(), kStepVerify, c.wall_ms() - target.stage_since_ms());
+  NoteStep(c.record(), kStepVerify, target.stage_since_ms(), c.wall_ms());
   *standby.mutable_baseline() = read.fingerprint;
   standby.set_content_unverified(false);
   standby.set_not_resynced(false);

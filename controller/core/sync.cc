@@ -207,7 +207,7 @@ void FinishRun(Context& c) {
   }
   run.set_ended_ms(c.wall_ms());
   run.set_stage(bad == 0 ? v1::SYNC_STAGE_DONE : v1::SYNC_STAGE_FAILED);
-  if (bad == 0 && good > 0) NoteStep(c.record(), kStepRun, run.ended_ms() - run.started_ms());
+  if (bad == 0 && good > 0) NoteStep(c.record(), kStepRun, run.started_ms(), run.ended_ms());
   if (bad != 0 && run.failure().empty())
     run.set_failure(absl::StrCat(bad, " standby(s) were not restored"));
   c.record().set_sync_failures_in_a_row(bad == 0 ? 0 : c.record().sync_failures_in_a_row() + 1);
@@ -353,7 +353,7 @@ void OnFingerprint(Context& c, const FingerprintRead& read) {
   if (read.result.status != CallStatus::kOk || read.entities == nullptr) {
     return RetryOrFail(c, absl::StrCat("reading ", run.source()), read.result);
   }
-  NoteStep(c.record(), kStepRead, c.wall_ms() - run.stage_since_ms());
+  NoteStep(c.record(), kStepRead, run.stage_since_ms(), c.wall_ms());
   if (run.stage() == v1::SYNC_STAGE_READ_BEFORE) {
     c.seen().before = read.entities;
     *run.mutable_backup()->mutable_before() = read.fingerprint;

@@ -150,7 +150,9 @@ class RegisteredMetrics final : public Metrics {
   }
   void UsesKubernetes(const std::string& host) override {
     for (const char* method : {"GET", "POST", "PUT"}) {
-      for (const char* code : {"200", "<error>"}) kubernetes_calls_.Get({code, method, host});
+      for (const char* code : {"200", "201", "<error>"}) {
+        kubernetes_calls_.Get({code, method, host});
+      }
       kubernetes_durations_.Get({method, host}, RestBuckets());
     }
     for (const char* result : {"success", "failure"}) lease_writes_.Get({result}, CallBuckets());

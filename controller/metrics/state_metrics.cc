@@ -279,10 +279,7 @@ void AddLastSwitches(const v1::GroupStatus& group, Page& page) {
     const std::string& trigger = last.trigger();
     const v1::Rto& rto = last.rto();
     page.Add(kLastSwitch, {g, trigger}, Seconds(last.at_ms()));
-    const v1::Failover& newest = group.failover();
-    const bool acknowledged = newest.acknowledged() && newest.trigger() == trigger &&
-                              newest.switched_ms() == last.at_ms();
-    page.Add(kLastSwitchSuccess, {g, trigger}, last.success() || acknowledged);
+    page.Add(kLastSwitchSuccess, {g, trigger}, last.success() || last.acknowledged());
     // Switched but never seen through the public name: the outage has no measured end.
     page.Add(kLastSwitchRto, {g, trigger},
              last.success() ? Seconds(rto.total_ms()) : std::numeric_limits<double>::infinity());

@@ -117,8 +117,9 @@ void Loop::Order(const v1::OrderRequest& request, const std::string& who,
                  operators::Done<v1::OrderResponse> done) {
   const std::string verb = VerbOf(request);
   operators::Done<v1::OrderResponse> counted =
-      [this, verb, done = std::move(done)](absl::StatusOr<v1::OrderResponse> response) {
-        if (options_.metrics != nullptr)
+      [this, verb, dry_run = request.dry_run(),
+       done = std::move(done)](absl::StatusOr<v1::OrderResponse> response) {
+        if (options_.metrics != nullptr && !dry_run)
           options_.metrics->OrderAnswered(verb, response.ok() && response->ok());
         done(std::move(response));
       };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "controller/core/evaluate.h"
 #include "tests/unit/core/driver.h"
 
 namespace failover::core {
@@ -250,6 +251,29 @@ TEST_F(FailoverTest, NotSeenWithinFiveMinutesIsSaidAndNothingIsSwitchedBack) {
   EXPECT_EQ(stage(), v1::FAILOVER_STAGE_SWITCHED_NOT_SEEN);
   EXPECT_TRUE(d.endpoints["neu"]);
   EXPECT_FALSE(d.record().last_switches(0).success());
+  EXPECT_FALSE(d.record().last_switches(0).acknowledged());
+  d.state.record.mutable_failover()->Clear();  // as a next one does, which may never switch
+  d.state.record.mutable_failover()->set_acknowledged(true);
+  d.state.record.set_cooldown_until_ms(0);
+  ASSERT_TRUE(d.Order(OrderAck{}).ok);
+  EXPECT_TRUE(d.record().last_switches(0).acknowledged());
+}
+
+TEST_F(FailoverTest, AFormerActiveServiceIsNotResyncedAndNoSyncRunReplacesIt) {
+  d.Outage();
+  ASSERT_TRUE(Switched());
+  d.public_from = "neu";
+  ASSERT_TRUE(d.RunUntil([&] { return stage() == v1::FAILOVER_STAGE_DONE; }, absl::Seconds(30)));
+  const Blockers blockers = EvaluateBlockers(Look{d.config, d.state, d.now()});
+  EXPECT_TRUE(blockers.services[0].Has(Blocker::kNotResynced));
+  EXPECT_FALSE(blockers.services[0].Has(Blocker::kNeverSynced)) << "it has content of its own";
+  for (const bool dry_run : {true, false}) {
+    const Reply discard = d.Order(OrderStandbyDiscard{"weu"}, "", dry_run);
+    EXPECT_FALSE(discard.ok);
+    EXPECT_NE(discard.text.find("not_resynced"), std::string::npos) << discard.text;
+    EXPECT_FALSE(d.Order(OrderSyncRun{"weu"}, "", dry_run).ok);
+  }
+  EXPECT_FALSE(d.record().services(0).adopted());
 }
 
 TEST_F(FailoverTest, AnAnswerThatCannotBeAttributedCountsAsUnproved) {

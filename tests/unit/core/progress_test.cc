@@ -94,8 +94,9 @@ TEST_F(ProgressTest, AFailoversMomentsAreKeptSinceItsDecision) {
 }
 
 TEST_F(ProgressTest, OnlyTheLastTwentyAreKept) {
-  for (int i = 1; i <= 25; ++i) NoteStep(d.state.record, "x", i);
-  NoteStep(d.state.record, "x", -5);  // a clock that was set
+  for (int i = 1; i <= 25; ++i) NoteStep(d.state.record, "x", 1000, 1000 + i);
+  NoteStep(d.state.record, "x", 1000, 995);  // a clock that was set
+  NoteStep(d.state.record, "x", 0, 1000);  // a record of an older version: since when is not known
   ASSERT_EQ(Samples("x"), 20);
   EXPECT_EQ(P95OfStep(d.record(), "x"), absl::Milliseconds(24));
   EXPECT_EQ(P95OfStep(d.record(), "y"), absl::ZeroDuration());

@@ -122,6 +122,7 @@ class CatalogueTest : public MetricsTest {
     EndFailover(v1::FAILOVER_STAGE_ABORTED, record);
     metrics_->RecordIs(record);
     Shift(group());
+    group().mutable_last_switches(0)->set_acknowledged(false);  // of one that failed
     standby().mutable_operation()->set_kind(v1::OPERATION_KIND_BACKUP);
     group().set_mode("manual");
     group().set_state("paused");

@@ -133,9 +133,9 @@ if [ ${#failed[@]} = 0 ]; then
   else
     skipped+=("kubernetes: KUBEBUILDER_ASSETS is not set (tests/tools/kubernetes/build.sh makes its folder)")
   fi
-  part_within 21 "asan" sanitized asan unit component
-  part_within 27 "tsan" sanitized tsan component
-  part_within 36 "clang-tidy" tidy
+  part_within 28 "asan" sanitized asan unit component
+  part_within 28 "tsan" sanitized tsan component
+  part_within 38 "clang-tidy" tidy
 fi
 
 echo

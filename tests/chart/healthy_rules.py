@@ -63,16 +63,19 @@ def agents(minutes):
     return found
 
 
-def group(life, mode="automatic", sync=None):
+def group(life, mode="automatic", sync=None, spare=False):
     """What the leader exports of group g. In its first minute it has heard of nothing yet: votes are unknown, traffic is unread.
 
-    `sync` is (first, backup, restore, end, last): minutes of a sync run; the standby is away and unverified from restore to last.
+    `sync` is (first, backup, restore, end, last): minutes of a sync run; the standby is away from restore to end, then verified until
+    last. With `spare` there is a second standby, which holds the backup of the run before, six hours older; its turn comes last.
     """
     g, new = {"failover_group": "g"}, lambda minute: minute == life.start and life.start > 0
     act, std = {**g, "azure_region": "we", "apim_service": "act"}, {**g, "azure_region": "ne", "apim_service": "std"}
     plain = {**g, "apim_service": "std"}
     first, backup, restore, end, last = sync or (10 ** 6,) * 5
-    away = lambda minute: restore <= minute < last or new(minute)
+    away = lambda minute: restore <= minute < end or new(minute)
+    unverified = lambda minute: restore <= minute < last
+    age = lambda minute: 60 * minute if not spare else 60 * (minute - backup) + (21600 if minute < last else 0)
     found = [
         series(life, "apim_failover_group_info", 1, mode=mode, **g),
         series(life, "apim_failover_group_state", 0, state="failing_over", **g),
@@ -99,9 +102,9 @@ def group(life, mode="automatic", sync=None):
         series(life, "apim_failover_sync_consecutive_failures", 0, operation="restore", **plain),
         series(life, "apim_failover_config_drift_items", 0, kind="apis", **plain),
         series(life, "apim_failover_backup_expiry_timestamp_seconds", 2_592_000, **g),
-        series(life, "apim_failover_group_rpo_seconds", lambda minute: "Inf" if restore <= minute < last else 60 * minute, source="recovery_point", **g),
-        series(life, "apim_failover_standby_promotable", lambda minute: int(not away(minute)), **std),
-        series(life, "apim_failover_standby_protected", lambda minute: int(not restore <= minute < last), **std),
+        series(life, "apim_failover_group_rpo_seconds", lambda minute: "Inf" if unverified(minute) and not spare else age(minute), source="recovery_point", **g),
+        series(life, "apim_failover_standby_promotable", lambda minute: int(not (away(minute) or unverified(minute))), **std),
+        series(life, "apim_failover_standby_protected", lambda minute: int(not unverified(minute)), **std),
         series(life, "apim_failover_sync_operation_in_progress", lambda minute: int(restore <= minute < end), operation="restore", **plain),
     ]
     if sync:
@@ -111,14 +114,18 @@ def group(life, mode="automatic", sync=None):
             series(life, "apim_failover_sync_operation_started_timestamp_seconds", started(backup, restore - 1), operation="backup",
                    **{**g, "apim_service": "act"}),
             series(life, "apim_failover_sync_operation_started_timestamp_seconds", started(restore, end), operation="restore", **plain),
+            series(life, "apim_failover_sync_operation_started_timestamp_seconds", started(end, last), operation="verify", **plain),
         ]
+    if spare:
+        other = {**std, "azure_region": "uk", "apim_service": "std2"}
+        found += [series(life, metric, 1, **other) for metric in ("apim_failover_standby_promotable", "apim_failover_standby_protected")]
     found += [series(life, "apim_failover_sync_operation_p95_seconds", p95, operation=operation, **g)
-              for operation, p95 in (("backup", 900), ("restore", 1800), ("cycle", 2700))]
+              for operation, p95 in (("backup", 900), ("restore", 1800), ("cycle", 5400 if spare else 2700))]
     found += [series(life, "apim_failover_blocked", lambda minute: int(new(minute)), reason=reason, **g)
               for reason in ("traffic_mismatch", "switch_path_broken", "startup_grace", "no_quorum")]
     found += [series(life, "apim_failover_blocked", 0, reason=reason, **g) for reason in ("paused", "roles_unconfirmed", "cooldown")]
     found += [series(life, "apim_failover_blocked", int(mode != "automatic"), reason="mode", **g)]
-    found += [series(life, "apim_failover_standby_blocked", lambda minute: int(restore <= minute < last), reason="unverified", **plain)]
+    found += [series(life, "apim_failover_standby_blocked", lambda minute: int(unverified(minute)), reason="unverified", **plain)]
     found += [series(life, "apim_failover_standby_blocked", 0, reason=reason, **plain) for reason in ("never_synced", "not_resynced", "drift")]
     for region in REGIONS:
         seen = lambda minute: int(not new(minute))
@@ -148,8 +155,10 @@ def cases():
     return [
         case("all is well", 70, [Life("c-0", 0, 70, 0), Life("c-1", 0, 70)], (5, 65)),
         case("mode manual is no fault", 40, [Life("c-0", 0, 40, 0)], (5, 35), mode="manual"),
-        case("a normal sync: while it is restored the standby is away, unverified, and its RPO unknown", 130,
-             [Life("c-0", 0, 130, 0), Life("c-1", 0, 130)], (25, 45, 70, 76, 125), sync=(10, 11, 30, 70, 75)),
+        case("a normal sync: while it is restored the standby is away, then verified for long, and its RPO unknown", 150,
+             [Life("c-0", 0, 150, 0), Life("c-1", 0, 150)], (25, 45, 70, 76, 92, 101, 145), sync=(10, 11, 30, 70, 100)),
+        case("every 6 hours with an objective of 8: the RPO comes near it just before the first of two standbys is restored", 130,
+             [Life("c-0", 0, 130, 0), Life("c-1", 0, 130)], (34, 45, 60, 74, 76, 125), sync=(10, 11, 30, 70, 75), spare=True),
         case("the leader is killed, another one leads a minute later", 45,
              [Life("c-0", 0, 20, 0, 54), Life("c-1", 0, 45, 21, 55), Life("c-2", 0, 45)], (19, 20, 21, 22, 23, 26, 40)),
         case("a rollout: three replicas are replaced, and the leader moves three times", 60,

@@ -135,7 +135,8 @@ void NoLeader(Watched& watched) {
   away.what = KubernetesStub::Fault::kDropBefore;
   away.times = -1;
   watched.system.stub.Add(away);
-  story.Fires({Alert("ApimFailoverControllerNoLeader", "critical")});
+  // `name` is that of the Lease.
+  story.Fires({Alert("ApimFailoverControllerNoLeader", "critical", {{"name", "apim-failover"}})});
   watched.system.stub.ClearFaults();
   story.Resolves();
 }

@@ -50,7 +50,8 @@ constexpr Substitution kTimes[] = {
     {"ApimFailoverConfigReloadFailed", "[5m]", 1, "[5s]"},
     {"ApimFailoverAzureApiErrors", "[15m]", 2, "[5s]"},
     {"ApimFailoverAzureAuthFailing", "[5m]", 1, "[5s]"},
-    // Looks back at every fifth minute of the clock: none may be among those of the test.
+    // Look back at every fifth minute of the clock: none may be among those of the test.
+    {"ApimFailoverControllerDown", "[1d:5m]", 2, "[1h:1s]"},
     {"ApimFailoverControllerDegraded", "[1d:5m]", 1, "[1d:1s]"},
 };
 

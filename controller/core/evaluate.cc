@@ -352,7 +352,7 @@ void RecordDecision(Context& c, absl::string_view action) {
     decision->set_rule(absl::StrCat("held by ", absl::StrJoin(seen.blockers.group.Names(), ", ")));
   } else {
     decision->set_rule(choice < 0 ? "no standby without a blocker"
-                                  : "dwell (design.md §5.5), then failover");
+                                  : "failover after failover.minDownDuration");
   }
   auto* decisions = c.record().mutable_decisions();
   if (decisions->size() > kMaxDecisions)

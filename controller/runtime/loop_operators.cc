@@ -178,7 +178,11 @@ operators::Handlers Loop::OperatorHandlers() {
                       ++i)
                    *response.add_entries() = record.history(i);
                  response.set_chain_intact(store::HistoryIntact(record));
-                 if (asked.decisions()) *response.mutable_decisions() = record.decisions();
+                 if (asked.decisions()) {
+                   const int skipped = std::max(0, record.decisions_size() - limit);
+                   response.mutable_decisions()->Add(record.decisions().begin() + skipped,
+                                                     record.decisions().end());
+                 }
                  return response;
                });
   };

@@ -170,6 +170,7 @@ std::string GroupSheet(const v1::GroupStatus& group, const View& view) {
                                Clean(group.best_standby())),
                   Tone::kGood)
           : Field(view, "verdict", absl::StrCat("would NOT fail over now: ", why), Tone::kBad));
+  if (!NotWorkedOn(group).empty()) return sheet;
   absl::StrAppend(&sheet, RtoLines(group, view), RpoLines(group, view));
   if (group.max_data_loss_ms() > 0)
     absl::StrAppend(&sheet, Field(view, "at most",
@@ -192,6 +193,7 @@ std::string GroupSheet(const v1::GroupStatus& group, const View& view) {
 }  // namespace
 
 std::string WhyNoFailover(const v1::GroupStatus& group) {
+  if (std::string broken = NotWorkedOn(group); !broken.empty()) return Clean(broken);
   if (group.state().empty() || group.mode().empty())
     return "the controller has not evaluated the group yet";
   if (group.mode() == "observe") return "mode observe only records what it would do";

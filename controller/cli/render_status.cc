@@ -365,6 +365,13 @@ std::string ControllerLine(const v1::GetStatusResponse& status, const View& view
 }  // namespace
 
 std::string GroupScreen(const v1::GroupStatus& group, const View& view) {
+  if (const std::string broken = NotWorkedOn(group); !broken.empty()) {
+    return absl::StrCat(Title(group, view), Field(view, "stopped", Clean(broken), Tone::kBad),
+                        Field(view, "next",
+                              "mend that: nothing is synchronised, and no failover can "
+                              "start, until then",
+                              Tone::kBold));
+  }
   std::string quorum =
       absl::StrCat(group.quorum(), " of ", Count(group.probe_regions_size(), "probe region"),
                    " decide: ", Clean(absl::StrJoin(group.probe_regions(), ", ")));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "controller/core/status.h"
 
 namespace failover::cli {
 namespace {
@@ -72,6 +73,14 @@ bool IsOpen(const v1::Failover& failover) {
 
 bool NeedsOperator(const v1::Operation& operation) {
   return operation.state() == v1::OPERATION_STATE_NEEDS_OPERATOR;
+}
+
+std::string NotWorkedOn(const v1::GroupStatus& group) {
+  for (const std::string& notice : group.notices()) {
+    if (absl::StartsWith(notice, core::kNotWorkedOn))
+      return notice.substr(sizeof(core::kNotWorkedOn) - 1);
+  }
+  return "";
 }
 
 const v1::ServiceStatus* FindService(const v1::GroupStatus& group, const std::string& name) {

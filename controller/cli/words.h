@@ -25,6 +25,9 @@ bool IsOpen(const v1::SyncRun& run);
 bool IsOpen(const v1::Failover& failover);
 bool NeedsOperator(const v1::Operation& operation);
 
+// Why the controller cannot work on the group, so that nothing else of it means anything; empty: it
+// does.
+std::string NotWorkedOn(const v1::GroupStatus& group);
 const v1::ServiceStatus* FindService(const v1::GroupStatus& group, const std::string& name);
 // What a step should take by its own history (StepForecast); 0 = no history.
 int64_t Forecast(const v1::GroupStatus& group, const std::string& step);

@@ -9,6 +9,9 @@
 
 namespace failover::core {
 
+// Begins the notice of a group that has no usable record; the reason follows.
+inline constexpr char kNotWorkedOn[] = "not worked on: ";
+
 // A blocker in words: why it holds now, with values, and what clears it (a command or a condition).
 struct BlockerWords {
   std::string text, clears;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "controller/core/context.h"
+#include "controller/core/status.h"
 #include "controller/store/store.h"
 
 namespace failover::runtime {
@@ -127,7 +128,7 @@ void GroupRunner::GiveOrder(core::Order order, operators::Done<v1::OrderResponse
 
 v1::GroupStatus GroupRunner::Status(Now now) const {
   v1::GroupStatus status = core::StatusOf(settings_.core, state_, now);
-  if (!broken_.empty()) status.add_notices(absl::StrCat("not worked on: ", broken_));
+  if (!broken_.empty()) status.add_notices(absl::StrCat(core::kNotWorkedOn, broken_));
   return status;
 }
 

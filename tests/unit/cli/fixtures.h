@@ -342,6 +342,15 @@ inline v1::GroupStatus Unconfirmed() {
   return group;
 }
 
+// Its state file is damaged.
+inline v1::GroupStatus Broken() {
+  v1::GroupStatus group = Unconfirmed();
+  group.add_notices("dissenting_region: uksouth alone has seen apim-weu down for 12m");
+  group.add_notices(
+      "not worked on: state/orders-api.state: damaged: it does not begin as a state file");
+  return group;
+}
+
 // Everything that needs a person, at once.
 inline v1::GroupStatus Troubled() {
   v1::GroupStatus group = Syncing();

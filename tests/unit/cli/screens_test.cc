@@ -40,6 +40,7 @@ const Situation kSituations[] = {
     {"failed_over", FailedOver, 1, 1},  {"approval", WaitingForApproval, 1, 0},
     {"unconfirmed", Unconfirmed, 2, 1}, {"troubled", Troubled, 1, 1},
     {"verifying", Verifying, 0, 0},     {"uncertain", Uncertain, 0, 0},
+    {"broken", Broken, 2, 1},
 };
 
 class Screens : public ::testing::TestWithParam<Situation> {};

@@ -134,7 +134,8 @@ if [ ${#failed[@]} = 0 ]; then
     skipped+=("kubernetes: KUBEBUILDER_ASSETS is not set (tests/tools/kubernetes/build.sh makes its folder)")
   fi
   part_within 28 "asan" sanitized asan unit component
-  part_within 28 "tsan" sanitized tsan component
+  # Debian's gRPC is built without ThreadSanitizer: its templates in our programs are reported, whatever the options.
+  part_within 0 "tsan" sanitized tsan component
   part_within 38 "clang-tidy" tidy
 fi
 

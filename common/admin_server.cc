@@ -165,24 +165,24 @@ class HttplibAdminServer final : public AdminServer {
       const auto [begin, end] = request.headers.equal_range("Accept");
       const auto value = [](std::string* out, const auto& header) { out->append(header.second); };
       const ExpositionFormat format = FormatFor(absl::StrJoin(begin, end, ",", value));
-      response.set_content(Exposition(format), ContentType(format).c_str());
+      response.set_content(Exposition(format), ContentType(format));
     });
     AddCheck("/livez", options_.live);
     AddCheck("/readyz", options_.ready);
     AddCheck("/startupz", options_.started);
-    server_.set_exception_handler(
-        [](const httplib::Request& request, httplib::Response& response, std::exception_ptr error) {
-          std::string what = "unknown";
-          try {
-            std::rethrow_exception(error);
-          } catch (const std::exception& known) {
-            what = known.what();
-          } catch (...) {
-          }
-          LogError("an HTTP request failed", {{"path", request.path}, {"error", what}});
-          response.status = 500;
-          response.set_content("internal error\n", "text/plain; charset=utf-8");
-        });
+    server_.set_exception_handler([](const httplib::Request& request, httplib::Response& response,
+                                     const std::exception_ptr& error) {
+      std::string what = "unknown";
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& known) {
+        what = known.what();
+      } catch (...) {
+      }
+      LogError("an HTTP request failed", {{"path", request.path}, {"error", what}});
+      response.status = 500;
+      response.set_content("internal error\n", "text/plain; charset=utf-8");
+    });
   }
 
   void AddCheck(const std::string& path, const std::function<Check()>& check) {

@@ -28,9 +28,9 @@ constexpr std::array<const char*, 17> kCodes = {
     "DataLoss", "Unauthenticated"};
 
 const prometheus::Histogram::BucketBoundaries& HandlingBuckets() {
-  static const auto* const kBuckets = new prometheus::Histogram::BucketBoundaries{
+  static const auto* const buckets = new prometheus::Histogram::BucketBoundaries{
       0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
-  return *kBuckets;
+  return *buckets;
 }
 
 // The series of one method.

@@ -188,27 +188,68 @@ std::unique_ptr<runtime::ControlLoop> MakeLoop(const ControllerSettings& setting
   return runtime::ControlLoop::Create(std::move(options));
 }
 
-}  // namespace
-
-absl::Status RunController(const AppOptions& options) {
-  sigset_t signals;  // blocked before any thread exists, so that WaitForSignal alone receives them
+// Before any thread exists, so that WaitForSignal alone receives them.
+void BlockSignals() {
+  sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);  // a peer that goes, or a log nobody reads, is an error of one write
+}
 
+// Null with --insecure.
+absl::StatusOr<std::unique_ptr<TlsIdentity>> OwnIdentity(const AppOptions& options,
+                                                         const ControllerSettings& settings) {
+  if (options.insecure) return nullptr;
+  ASSIGN_OR_RETURN(std::unique_ptr<TlsIdentity> tls, TlsIdentity::Load(settings.tls));
+  if (tls->Self().kind != "controller") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(settings.tls.certificate_file, ": found the identity ", tls->Self().ToString(),
+                     "; allowed: spiffe://<trust domain>/controller/<name>"));
+  }
+  return tls;
+}
+
+// `tls` may be null and outlives the metrics.
+std::shared_ptr<ProcessMetrics> MetricsOfProcess(const TlsIdentity* tls) {
+  std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
+  if (tls != nullptr) {
+    process->CertificatesFrom([tls]() -> std::map<std::string, double> {
+      return {{"server", absl::ToUnixSeconds(tls->CertificateExpiry())},
+              {"ca", absl::ToUnixSeconds(tls->CaExpiry())}};
+    });
+  }
+  return process;
+}
+
+// Without what comes from the loop. What is pointed to outlives the servers.
+intake::IntakeOptions IntakeOf(const ControllerSettings& settings, TlsIdentity* tls,
+                               GrpcServerMetrics* grpc_metrics) {
+  intake::IntakeOptions options;
+  options.address = settings.agent_address;
+  options.tls = tls;
+  options.clock = &RealClock();
+  options.grpc_metrics = grpc_metrics;
+  options.replicas_address = settings.replicas_address;
+  return options;
+}
+operators::OperatorServerOptions OperatorsOf(const ControllerSettings& settings, TlsIdentity* tls,
+                                             GrpcServerMetrics* grpc_metrics) {
+  operators::OperatorServerOptions options;
+  options.address = settings.operator_address;
+  options.tls = tls;
+  options.grpc_metrics = grpc_metrics;
+  return options;
+}
+
+}  // namespace
+
+absl::Status RunController(const AppOptions& options) {
+  BlockSignals();
   ASSIGN_OR_RETURN(ControllerSettings settings,
                    LoadControllerConfig(options.config_file, 1, options.insecure));
-  std::unique_ptr<TlsIdentity> tls;
-  if (!options.insecure) {
-    ASSIGN_OR_RETURN(tls, TlsIdentity::Load(settings.tls));
-    if (tls->Self().kind != "controller") {
-      return absl::InvalidArgumentError(absl::StrCat(
-          settings.tls.certificate_file, ": found the identity ", tls->Self().ToString(),
-          "; allowed: spiffe://<trust domain>/controller/<name>"));
-    }
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<TlsIdentity> tls, OwnIdentity(options, settings));
   // Set before the first scrape; metrics outlive what tells them.
   runtime::ControlLoop* loop_for_metrics = nullptr;
   const Replica* replica_for_metrics = nullptr;
@@ -230,32 +271,18 @@ absl::Status RunController(const AppOptions& options) {
       MakeLoop(settings, replica != nullptr ? replica->store() : *files, replica.get(),
                tls ? tls->Self().ToString() : "insecure", *metrics);
   loop_for_metrics = loop.get();
-  std::shared_ptr<ProcessMetrics> process = ProcessMetrics::Create("controller");
-  if (tls != nullptr) {
-    process->CertificatesFrom([tls = tls.get()]() -> std::map<std::string, double> {
-      return {{"server", absl::ToUnixSeconds(tls->CertificateExpiry())},
-              {"ca", absl::ToUnixSeconds(tls->CaExpiry())}};
-    });
-  }
+  const std::shared_ptr<ProcessMetrics> process = MetricsOfProcess(tls.get());
   const std::shared_ptr<GrpcServerMetrics> grpc_metrics = GrpcServerMetrics::Create();
-
-  intake::IntakeOptions intake_options;
-  intake_options.address = settings.agent_address;
-  intake_options.tls = tls.get();
-  intake_options.clock = &RealClock();
-  intake_options.grpc_metrics = grpc_metrics.get();
-  intake_options.replicas_address = settings.replicas_address;
+  intake::IntakeOptions intake_options = IntakeOf(settings, tls.get(), grpc_metrics.get());
   intake_options.sink = [&loop](intake::AgentInput input) {
     return loop->Receive(std::move(input));
   };
   ASSIGN_OR_RETURN(std::unique_ptr<intake::Intake> intake,
                    intake::Intake::Start(std::move(intake_options)));
   loop->Start(intake.get());
-  operators::OperatorServerOptions operator_options;
-  operator_options.address = settings.operator_address;
-  operator_options.tls = tls.get();
+  operators::OperatorServerOptions operator_options =
+      OperatorsOf(settings, tls.get(), grpc_metrics.get());
   operator_options.handlers = loop->OperatorHandlers();
-  operator_options.grpc_metrics = grpc_metrics.get();
   absl::StatusOr<std::unique_ptr<operators::OperatorServer>> operators =
       operators::OperatorServer::Start(std::move(operator_options));
   absl::StatusOr<std::unique_ptr<AdminServer>> admin =
@@ -280,8 +307,7 @@ absl::Status RunController(const AppOptions& options) {
                                    {"metrics_port", (*admin)->port()}});
     LogInfo("stopping", {{"signal", WaitForSignal()}});
   }
-  // From the outside in: nobody calls what is already gone. Operations of Azure go on: their
-  // addresses are stored, and the next leader polls them.
+  // From the outside in. Operations of Azure go on: the next leader polls them.
   if (admin.ok()) admin->reset();
   if (operators.ok()) operators->reset();
   loop->Stop();

@@ -133,7 +133,7 @@ if [ ${#failed[@]} = 0 ]; then
   else
     skipped+=("kubernetes: KUBEBUILDER_ASSETS is not set (tests/tools/kubernetes/build.sh makes its folder)")
   fi
-  part_within 28 "asan" sanitized asan unit component
+  part_within 21 "asan" sanitized asan unit component
   # Debian's gRPC is built without ThreadSanitizer: its templates in our programs are reported, whatever the options.
   part_within 0 "tsan" sanitized tsan component
   part_within 38 "clang-tidy" tidy
